@@ -1,0 +1,1 @@
+"""Whole populations of models trained as one XLA program."""
