@@ -1,1 +1,15 @@
 """The rectifier family for JAX and Flax, with exact values and chosen derivatives at zero."""
+
+from importlib.metadata import version as _version
+
+from .functions import elu as elu
+from .functions import leaky_relu as leaky_relu
+from .functions import prelu as prelu
+from .functions import relu as relu
+from .functions import rrelu as rrelu
+from .modules import Alpha as Alpha
+from .modules import LeakyReLU as LeakyReLU
+from .modules import PReLU as PReLU
+from .modules import ReLU as ReLU
+
+__version__ = _version("lrelu-jax")

@@ -1,0 +1,197 @@
+"""The one rule every rectifier goes through: value, derivative, choice at zero, dtype policy.
+
+A rectifier here is `x` for x > 0 and `alpha * g(x)` for x < 0, where g is the identity (the leaky family) or
+`expm1` (ELU). It returns ±0 and NaN as they are, and its derivative at zero is the one the caller chose.
+"""
+
+import difflib
+import functools
+from typing import Any, Literal, TypeAlias, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.ad_checkpoint import checkpoint_name
+from jax.custom_derivatives import SymbolicZero
+from jaxtyping import Array, ArrayLike, Float, Int8
+
+Side: TypeAlias = Literal["left", "right", "midpoint"]
+Subgradient: TypeAlias = str | ArrayLike
+"""A `Side` or a real scalar, traced or not."""
+
+NEGATIVE, ZERO, POSITIVE, NAN = -1, 0, 1, 2
+
+keep_branches = jax.checkpoint_policies.save_only_these_names("lrelu_jax.branch")
+"""A `jax.checkpoint` policy that keeps which piece each element is on, one byte, and nothing else."""
+
+
+def rectify(
+    name: str, x: ArrayLike, alpha: ArrayLike, subgradient: Subgradient, *, exponential: bool = False
+) -> Float[Array, "..."]:
+    """Apply the rectifier of slope `alpha`: the dtype is that of `x`, the shape that of both broadcast.
+
+    Args:
+        name: The public function, for its errors.
+        x: Input; integers and booleans become the default float.
+        alpha: Slope of the negative half, or ELU's scale; broadcasts against `x`.
+        subgradient: The derivative at zero: a `Side` or a real scalar.
+        exponential: Whether the negative half is `alpha * expm1(x)` instead of `alpha * x`.
+
+    Raises:
+        TypeError: If an argument is complex.
+        ValueError: If `alpha` or `subgradient` is a non-finite Python or NumPy value, or if `subgradient` is
+            an unknown name or not a scalar.
+    """
+    x = as_floating(name, x)
+    dtype = compute_dtype(x)
+    slope = _parameter(name, "alpha", alpha, dtype)
+    at_zero = _derivative_at_zero(name, subgradient, slope, dtype)
+    # Equal ranks, not equal shapes: a slope broadcast here would be kept whole for the backward pass.
+    rank = max(x.ndim, 0 if slope is None else slope.ndim)
+    return _rectify(_with_rank(x, rank), _with_rank(slope, rank), _with_rank(at_zero, rank), exponential)
+
+
+def as_floating(name: str, x: ArrayLike) -> Float[Array, "..."]:
+    """Return `x` as a JAX array of its floating dtype; integers and booleans become the default float."""
+    # A JAX array before any comparison: NumPy and XLA order subnormals differently.
+    x = jnp.asarray(x)
+    _require_real(name, "x", x)
+    # Naming the dtype also makes the weak type of a Python scalar a strong one.
+    return jnp.asarray(x, x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else jnp.result_type(float))
+
+
+def compute_dtype(x: Float[Array, "..."]) -> np.dtype:
+    """16-bit inputs are computed in float32 and rounded once; a slope's gradient is summed there too."""
+    return np.dtype(np.float32) if x.dtype.itemsize < 4 else x.dtype
+
+
+def require_finite(name: str, value: Any) -> None:
+    """Raise a ValueError if a Python or NumPy value is not finite; a JAX array may be learned, and passes."""
+    if not isinstance(value, jax.Array) and not np.all(np.isfinite(value)):
+        raise ValueError(f"`{name}` must be finite, but got {name}={value}")
+
+
+def nearest(name: str, names: tuple[str, ...]) -> str:
+    """The tail of an error about an unknown name: what was meant, if something is near."""
+    close = difflib.get_close_matches(name, names, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _require_real(function: str, argument: str, value: Array) -> None:
+    if jnp.issubdtype(value.dtype, jnp.complexfloating):
+        raise TypeError(f"`{argument}` of `{function}` must be real, but got dtype {value.dtype}")
+
+
+def _parameter(function: str, argument: str, value: ArrayLike, dtype: Any) -> Float[Array, "..."] | None:
+    """A slope in the dtype of the computation; None for a constant zero, through which nothing can pass."""
+    require_finite(argument, value)
+    if isinstance(value, int | float) and value == 0:
+        return None
+    value = jnp.asarray(value)
+    _require_real(function, argument, value)
+    return jnp.asarray(value, dtype)
+
+
+def _derivative_at_zero(
+    function: str, subgradient: Subgradient, slope: Float[Array, "..."] | None, dtype: Any
+) -> Float[Array, "..."] | None:
+    match subgradient:
+        case "left":
+            return slope
+        case "right":
+            return jnp.ones((), dtype)
+        case "midpoint":
+            return (1 + (jnp.zeros((), dtype) if slope is None else slope)) / 2
+        case str():
+            sides = get_args(Side)
+            raise ValueError(
+                f"`subgradient` must be one of {', '.join(map(repr, sides))} or a real scalar, "
+                f"but got {subgradient!r}{nearest(subgradient, sides)}"
+            )
+    if jnp.ndim(subgradient) != 0:
+        raise ValueError(
+            f"`subgradient` must be a scalar, but got shape {jnp.shape(subgradient)}; "
+            "`jax.vmap` over it gives one result per value"
+        )
+    return _parameter(function, "subgradient", subgradient, dtype)
+
+
+def _with_rank(array: Any, rank: int) -> Any:
+    """Put unit axes in front, so that broadcasting is never between ranks; scalars need none."""
+    if array is None or array.ndim in (0, rank):
+        return array
+    return jnp.reshape(array, (1,) * (rank - array.ndim) + array.shape)
+
+
+def _branch(x: Float[Array, "..."]) -> Int8[Array, "..."]:
+    """Which piece of the function each element is on, read from its bits.
+
+    XLA's CPU backend compares a subnormal equal to zero, so `x < 0` and `x == 0` would be wrong for one.
+    """
+    if x.dtype.itemsize == 1:  # 8-bit floats have layouts of their own, and are all exact in float32
+        x = x.astype(jnp.float32)
+    bits = lax.bitcast_convert_type(x, jnp.dtype(f"int{8 * x.dtype.itemsize}"))
+    signed = jnp.where(bits < 0, NEGATIVE, POSITIVE)
+    return jnp.where(jnp.isnan(x), NAN, jnp.where(bits << 1 == 0, ZERO, signed)).astype(jnp.int8)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(3,))
+def _rectify(
+    x: Float[Array, "..."],
+    slope: Float[Array, "..."] | None,
+    at_zero: Float[Array, "..."] | None,
+    exponential: bool,
+) -> Float[Array, "..."]:
+    if slope is None:
+        return jnp.where(_branch(x) == NEGATIVE, 0, x)
+    wide = x.astype(slope.dtype)
+    below = slope * (jnp.expm1(wide) if exponential else wide)
+    # A zero slope gives +0 also where the product would be -0, or NaN for -inf.
+    below = jnp.where(_branch(slope) == ZERO, 0, below).astype(x.dtype)
+    return jnp.where(_branch(x) == NEGATIVE, below, x)
+
+
+@functools.partial(_rectify.defjvp, symbolic_zeros=True)
+def _rectify_jvp(exponential: bool, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    x, slope, at_zero = primals
+    dx, dslope, _ = tangents
+    y = _rectify(x, slope, at_zero, exponential)
+    dtype = compute_dtype(x)
+    dy = jnp.zeros(y.shape, dtype)
+    # Under checkpoint the backward pass keeps a map's arguments and none of its intermediates: one byte of
+    # branch per element, or for ELU x, from which its derivative is computed again.
+    remember = functools.partial(jax.checkpoint, prevent_cse=False)
+    if type(dx) is not SymbolicZero:
+        kept = x if exponential else checkpoint_name(_branch(x), "lrelu_jax.branch")
+        along_x = remember(functools.partial(_along_x, exponential))
+        dy = along_x(kept, slope, at_zero, dx.astype(dtype))
+    if type(dslope) is not SymbolicZero and dslope is not None:
+        along_slope = remember(functools.partial(_along_slope, exponential))
+        dy += along_slope(x, dslope)
+    return y, dy.astype(x.dtype)
+
+
+def _along_x(exponential: bool, kept: Array, slope: Array | None, at_zero: Array | None, dx: Array) -> Array:
+    branch = _branch(kept) if exponential else kept
+    below = slope
+    if exponential and slope is not None:
+        # Selected before the exponential, which overflows for the x that do not need it.
+        below = slope * jnp.exp(jnp.where(branch == NEGATIVE, kept, 0).astype(dx.dtype))
+    # The derivative first, then one product: in a select between products the transpose would multiply
+    # the zeros of the branches not taken by NaN or infinity.
+    derivative = jnp.where(branch == NAN, jnp.nan, 1.0)
+    for piece, value in ((NEGATIVE, below), (ZERO, at_zero)):
+        derivative = jnp.where(branch == piece, 0 if value is None else value, derivative)
+    dy = derivative * dx
+    # A constant zero stops an infinite cotangent too, as in sqrt(relu(x)).
+    for piece, value in ((NEGATIVE, below), (ZERO, at_zero)):
+        if value is None:
+            dy = jnp.where(branch == piece, 0, dy)
+    return dy
+
+
+def _along_slope(exponential: bool, x: Array, dslope: Array) -> Array:
+    # Selected before the product: 0 * inf would be NaN at x = +inf.
+    below = jnp.where(_branch(x) == POSITIVE, 0, x).astype(dslope.dtype)
+    return (jnp.expm1(below) if exponential else below) * dslope
