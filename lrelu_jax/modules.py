@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, ArrayLike, Float, Shaped
@@ -57,7 +58,7 @@ class LeakyReLU(nnx.Module):
         subgradient: The derivative at x = 0: `"left"` (alpha), `"right"` (1), `"midpoint"` or a real scalar.
 
     Raises:
-        ValueError: If `alpha` is concrete and not finite.
+        ValueError: If `alpha` is a Python or NumPy value that is not finite.
 
     References:
         Maas, Hannun and Ng, "Rectifier Nonlinearities Improve Neural Network Acoustic Models", 2013.
@@ -134,6 +135,150 @@ class PReLU(nnx.Module):
         """Apply the rectifier to `x`."""
         x = x if self.dtype is None else jnp.asarray(x, self.dtype)
         return functions.prelu(x, self.alpha[...], axis=self.axis, subgradient=self.subgradient)
+
+
+class RReLU(nnx.Module):
+    """`lrelu_jax.rrelu` as a module, used as `nnx.Dropout` is.
+
+    After `model.train()` every call draws a new slope for each element, and the backward pass of that call
+    sees the same ones; after `model.eval()` the slope is (lower + upper) / 2.
+
+    Args:
+        lower: The smallest slope.
+        upper: The largest slope.
+        subgradient: The derivative at x = 0: `"left"` (the element's slope), `"right"` (1), `"midpoint"` or a
+            real scalar.
+        deterministic: True for evaluation, False for training, None to be told by `train`, `eval`, `nnx.view`
+            or the call.
+        rngs: Where keys come from: the stream `rrelu`, else `default`.
+
+    Raises:
+        TypeError: If `rngs` is not an `nnx.Rngs`, `nnx.RngStream` or None.
+        ValueError: If a concrete bound is not finite or `lower > upper`; when called, if neither training nor
+            evaluation was chosen, or when training without a source of keys.
+
+    References:
+        Xu, Wang, Chen and Li, "Empirical Evaluation of Rectified Activations in Convolutional Network", 2015.
+
+    Example:
+        >>> act = RReLU(rngs=nnx.Rngs(0))
+        >>> act.eval()
+        >>> act(jnp.array([-12.0, 3.0]))
+        Array([-2.75,  3.  ], dtype=float32)
+        >>> act.train()
+        >>> bool((act(-jnp.ones(9)) != act(-jnp.ones(9))).all())
+        True
+    """
+
+    def __init__(
+        self,
+        lower: Shaped[ArrayLike, ""] = 1 / 8,
+        upper: Shaped[ArrayLike, ""] = 1 / 3,
+        *,
+        subgradient: Subgradient = "left",
+        deterministic: bool | None = None,
+        rngs: nnx.Rngs | nnx.RngStream | None = None,
+    ):
+        functions.require_bounds(lower, upper)
+        self.lower = _attribute(lower)
+        self.upper = _attribute(upper)
+        self.subgradient = _attribute(subgradient)
+        self.deterministic = deterministic
+        # A stream of its own, so that this module's draws do not depend on who else asks for keys.
+        stream = rngs["rrelu"] if isinstance(rngs, nnx.Rngs) else rngs
+        self.rngs = nnx.data(None if stream is None else stream.fork())
+
+    def __call__(
+        self,
+        x: Shaped[ArrayLike, "*shape"],
+        *,
+        deterministic: bool | None = None,
+        rngs: nnx.Rngs | nnx.RngStream | Array | None = None,
+    ) -> Float[Array, "*shape"]:
+        """Apply the rectifier to `x`; arguments given here come before those of the constructor."""
+        deterministic = self.deterministic if deterministic is None else deterministic
+        if deterministic is None:
+            raise ValueError(
+                "`deterministic` must be True or False in `RReLU`, but got None; call `model.train()` or "
+                "`model.eval()` first, or pass it to the constructor or the call"
+            )
+        key = None if deterministic else self._key(self.rngs if rngs is None else rngs)
+        return functions.rrelu(x, key, lower=self.lower, upper=self.upper, subgradient=self.subgradient)
+
+    def set_view(self, deterministic: bool | None = None):
+        """Take part in `nnx.view(model, deterministic=...)`.
+
+        Args:
+            deterministic: True for evaluation, False for training, None to leave it as it is.
+        """
+        if deterministic is not None:
+            self.deterministic = deterministic
+
+    def _key(self, rngs: nnx.Rngs | nnx.RngStream | Array | None) -> Array:
+        if rngs is None:
+            raise ValueError(
+                "`rngs` must be given for `RReLU` to draw slopes in training, but got rngs=None; pass "
+                "`rngs=nnx.Rngs(0)` to the constructor or the call, or use `model.eval()`"
+            )
+        if isinstance(rngs, nnx.Rngs):
+            return rngs["rrelu"]()
+        return rngs() if isinstance(rngs, nnx.RngStream) else rngs
+
+
+class ELU(nnx.Module):
+    """`lrelu_jax.elu` as a module.
+
+    Args:
+        alpha: Minus the limit at -inf. A Python number stays static, an array is data, as in `LeakyReLU`.
+        subgradient: The derivative at x = 0: `"left"` (alpha), `"right"` (1), `"midpoint"` or a real scalar.
+
+    Raises:
+        ValueError: If `alpha` is a Python or NumPy value that is not finite.
+
+    References:
+        Clevert, Unterthiner and Hochreiter, "Fast and Accurate Deep Network Learning by Exponential Linear
+        Units (ELUs)", 2015.
+
+    Example:
+        >>> ELU(2.0)(jnp.array([-jnp.inf, 3.0]))
+        Array([-2.,  3.], dtype=float32)
+    """
+
+    def __init__(self, alpha: Shaped[ArrayLike, "..."] = 1.0, *, subgradient: Subgradient = "left"):
+        require_finite("alpha", alpha)
+        self.alpha = _attribute(alpha)
+        self.subgradient = _attribute(subgradient)
+
+    def __call__(self, x: Shaped[ArrayLike, "*shape"]) -> Float[Array, "*shape"]:
+        """Apply the rectifier to `x`."""
+        return functions.elu(x, self.alpha, subgradient=self.subgradient)
+
+
+def weight_decay_mask(params: Any) -> Any:
+    """Mark what weight decay should act on: every parameter but the learned slopes.
+
+    Decay pulls a slope towards zero, that is towards ReLU, and He et al. (2015, section 2.1) use none.
+
+    Args:
+        params: The parameters of an NNX model (`nnx.state(model, nnx.Param)`) or the dict of a Linen one.
+
+    Returns:
+        The same tree with False for each `Alpha` and each leaf named `alpha`, and True elsewhere; optax takes
+        it, or this function itself, as a `mask`.
+
+    Example:
+        >>> import optax
+        >>> model = nnx.Sequential(nnx.Linear(2, 3, rngs=nnx.Rngs(0)), PReLU())
+        >>> tx = optax.adamw(1e-3, mask=weight_decay_mask(nnx.state(model, nnx.Param)))
+        >>> weight_decay_mask({"Dense_0": {"kernel": 1.0}, "PReLU_0": {"alpha": 0.25}})
+        {'Dense_0': {'kernel': True}, 'PReLU_0': {'alpha': False}}
+    """
+
+    def decays(path: tuple, leaf: Any) -> bool:
+        named_alpha = jax.tree_util.keystr(path[-1:], simple=True) == "alpha"
+        return not (named_alpha or isinstance(leaf, Alpha))
+
+    return jax.tree.map_with_path(decays, params, is_leaf=lambda node: isinstance(node, nnx.Variable))
 
 
 def _attribute(value: Any) -> Any:
