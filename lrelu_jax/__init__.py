@@ -2,6 +2,10 @@
 
 from importlib.metadata import version as _version
 
+from . import diagnostics as diagnostics
+from . import initializers as initializers
+from . import linen as linen
+from . import plotting as plotting
 from .functions import elu as elu
 from .functions import leaky_relu as leaky_relu
 from .functions import prelu as prelu

@@ -124,7 +124,7 @@ def _with_rank(array: Any, rank: int) -> Any:
     return jnp.reshape(array, (1,) * (rank - array.ndim) + array.shape)
 
 
-def _branch(x: Float[Array, "..."]) -> Int8[Array, "..."]:
+def branch(x: Float[Array, "..."]) -> Int8[Array, "..."]:
     """Which piece of the function each element is on, read from its bits.
 
     XLA's CPU backend compares a subnormal equal to zero, so `x < 0` and `x == 0` would be wrong for one.
@@ -154,12 +154,12 @@ def _rectify(
     exponential: bool,
 ) -> Float[Array, "..."]:
     if slope is None:
-        return jnp.where(_branch(x) == NEGATIVE, 0, x)
+        return jnp.where(branch(x) == NEGATIVE, 0, x)
     wide = x.astype(slope.dtype)
     below = slope * (_expm1(wide) if exponential else wide)
     # A zero slope gives +0 also where the product would be -0, or NaN for -inf.
-    below = jnp.where(_branch(slope) == ZERO, 0, below).astype(x.dtype)
-    return jnp.where(_branch(x) == NEGATIVE, below, x)
+    below = jnp.where(branch(slope) == ZERO, 0, below).astype(x.dtype)
+    return jnp.where(branch(x) == NEGATIVE, below, x)
 
 
 @functools.partial(_rectify.defjvp, symbolic_zeros=True)
@@ -173,7 +173,7 @@ def _rectify_jvp(exponential: bool, primals: tuple, tangents: tuple) -> tuple[Ar
     # branch per element, or for ELU x, from which its derivative is computed again.
     remember = functools.partial(jax.checkpoint, prevent_cse=False)
     if type(dx) is not SymbolicZero:
-        kept = x if exponential else checkpoint_name(_branch(x), "lrelu_jax.branch")
+        kept = x if exponential else checkpoint_name(branch(x), "lrelu_jax.branch")
         along_x = remember(functools.partial(_along_x, exponential))
         dy = along_x(kept, slope, at_zero, dx.astype(dtype))
     if type(dslope) is not SymbolicZero and dslope is not None:
@@ -183,27 +183,27 @@ def _rectify_jvp(exponential: bool, primals: tuple, tangents: tuple) -> tuple[Ar
 
 
 def _along_x(exponential: bool, kept: Array, slope: Array | None, at_zero: Array | None, dx: Array) -> Array:
-    branch = _branch(kept) if exponential else kept
+    side = branch(kept) if exponential else kept
     below = slope
     if exponential and slope is not None:
         # Selected before the exponential, which overflows for the x that do not need it.
-        below = slope * jnp.exp(jnp.where(branch == NEGATIVE, kept, 0).astype(dx.dtype))
+        below = slope * jnp.exp(jnp.where(side == NEGATIVE, kept, 0).astype(dx.dtype))
     # The derivative first, then one product: in a select between products the transpose would multiply
     # the zeros of the branches not taken by NaN or infinity.
-    derivative = jnp.where(branch == NAN, jnp.nan, 1.0)
+    derivative = jnp.where(side == NAN, jnp.nan, 1.0)
     for piece, value in ((NEGATIVE, below), (ZERO, at_zero)):
-        derivative = jnp.where(branch == piece, 0 if value is None else value, derivative)
+        derivative = jnp.where(side == piece, 0 if value is None else value, derivative)
     dy = derivative * dx
     # A constant zero stops an infinite cotangent too, as in sqrt(relu(x)).
     for piece, value in ((NEGATIVE, below), (ZERO, at_zero)):
         if value is None:
-            dy = jnp.where(branch == piece, 0, dy)
+            dy = jnp.where(side == piece, 0, dy)
     return dy
 
 
 def _along_slope(exponential: bool, x: Array, dslope: Array) -> Array:
     # Selected before the product: 0 * inf would be NaN at x = +inf.
-    below = jnp.where(_branch(x) == POSITIVE, 0, x).astype(dslope.dtype)
+    below = jnp.where(branch(x) == POSITIVE, 0, x).astype(dslope.dtype)
     if exponential:
         one = jnp.ones((), dslope.dtype)
         below = _rectify(below, one, one, True)
