@@ -1,0 +1,418 @@
+"""Convolutions whose gradients stay fast inside CPU loops and under `vmap` over kernels.
+
+Inside `lax.scan` and `lax.while_loop` XLA's CPU backend runs a convolution through its fast kernels only
+if operands and result are laid out as NHWC, HWIO and NHWC. The gradients that `jax.lax` derives are not,
+and run 8 to 65 times slower there than outside a loop (jax issue 12868). Here both gradients are written
+as forward convolutions in that layout, and `lax.optimization_barrier` keeps XLA from undoing the
+transposes. `vmap` over kernels turns `jax.lax`'s convolution into a grouped one, slow on CPU; here the
+members take turns instead, one fast convolution after another, in one program.
+
+On other backends `conv_general_dilated` is `jax.lax`'s own convolution with `jax.lax`'s own gradients.
+"""
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+_CANONICAL = ("NHWC", "HWIO", "NHWC")
+
+
+class _Window(NamedTuple):
+    """How a kernel moves over its image: everything static about a canonical convolution."""
+
+    image: tuple[int, ...]  # the two spatial extents
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    padding: tuple[tuple[int, int], ...]  # never negative
+    dilation: tuple[int, ...]  # of the kernel
+    groups: int
+    precision: Any
+
+
+def conv_general_dilated(
+    lhs: Array,
+    rhs: Array,
+    window_strides: Sequence[int],
+    padding: str | Sequence[tuple[int, int]],
+    lhs_dilation: Sequence[int] | None = None,
+    rhs_dilation: Sequence[int] | None = None,
+    dimension_numbers: Any = None,
+    feature_group_count: int = 1,
+    batch_group_count: int = 1,
+    precision: Any = None,
+    preferred_element_type: DTypeLike | None = None,
+    out_sharding: Any = None,
+) -> Array:
+    """Convolves as `jax.lax.conv_general_dilated` does, and stays fast in loops and under `vmap`.
+
+    Signature, meaning, shapes, dtypes and errors are `jax.lax.conv_general_dilated`'s; values and gradients
+    agree with it to rounding. One- and two-dimensional convolutions of floating-point arrays are lowered
+    as this module says; every other call (three dimensions, `batch_group_count` above 1, complex or integer
+    arrays, mixed dtypes, an `out_sharding`) is passed to `jax.lax` unchanged.
+
+    Reverse-mode derivatives of any order, `jit`, `vmap`, `scan` and `checkpoint` work; forward-mode (`jvp`)
+    does not, since the gradients are a `jax.custom_vjp`.
+
+    Args:
+      lhs: the input, of rank n + 2 for n spatial dimensions.
+      rhs: the kernel, of rank n + 2.
+      window_strides: n strides.
+      padding: "SAME", "SAME_LOWER", "VALID" or n pairs (low, high), which may be negative.
+      lhs_dilation: n dilations of the input.
+      rhs_dilation: n dilations of the kernel.
+      dimension_numbers: the meaning of the axes, as in `jax.lax`.
+      feature_group_count: the number of groups of input features.
+      batch_group_count: the number of groups of examples.
+      precision: as in `jax.lax`.
+      preferred_element_type: the dtype to accumulate in and return.
+      out_sharding: as in `jax.lax`.
+
+    Returns:
+      The convolution, of the shape and dtype that `jax.lax.conv_general_dilated` gives it.
+
+    Raises:
+      TypeError, ValueError: what `jax.lax.conv_general_dilated` raises for the same arguments.
+
+    References:
+      Chetlur et al., 2014, cuDNN: Efficient Primitives for Deep Learning, sections 2 and 3: both gradients
+      of a convolution are convolutions.
+
+    >>> images, kernel = jnp.ones((2, 8, 8, 3)), jnp.ones((3, 3, 3, 4))
+    >>> conv_general_dilated(images, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")).shape
+    (2, 8, 8, 4)
+    """
+    own = functools.partial(
+        lax.conv_general_dilated,
+        window_strides=window_strides,
+        padding=padding,
+        lhs_dilation=lhs_dilation,
+        rhs_dilation=rhs_dilation,
+        dimension_numbers=dimension_numbers,
+        feature_group_count=feature_group_count,
+        batch_group_count=batch_group_count,
+        precision=precision,
+        preferred_element_type=preferred_element_type,
+        out_sharding=out_sharding,
+    )
+    result = jax.eval_shape(own, lhs, rhs)  # raises what jax.lax raises
+    spatial = lhs.ndim - 2
+    ordinary = (
+        spatial in (1, 2)
+        and batch_group_count == 1
+        and out_sharding is None
+        and lhs.dtype == rhs.dtype == result.dtype
+        and jnp.issubdtype(lhs.dtype, jnp.floating)
+        and 0 not in (*lhs.shape, *rhs.shape, *result.shape)
+    )
+    if not ordinary:
+        return own(lhs, rhs)
+
+    numbers = lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
+    (batch, channel, *places), (o, i, *taps) = numbers.lhs_spec, numbers.rhs_spec
+    image, kernel = jnp.transpose(lhs, (batch, *places, channel)), jnp.transpose(rhs, (*taps, i, o))
+    strides, spread, dilation = (
+        tuple(int(n) for n in sizes or (1,) * spatial)
+        for sizes in (window_strides, lhs_dilation, rhs_dilation)
+    )
+    if isinstance(padding, str):
+        reaches = [d * (size - 1) + 1 for size, d in zip(kernel.shape[:-2], dilation, strict=True)]
+        padding = lax.padtype_to_pads(image.shape[1:-1], reaches, strides, padding)
+    image = _padded(image, [(min(low, 0), min(high, 0)) for low, high in padding], spread)
+    pads = tuple((max(int(low), 0), max(int(high), 0)) for low, high in padding)
+    if spatial == 1:  # a row is an image of height 1
+        image, kernel = image[:, None], kernel[None]
+        strides, dilation, pads = (1, *strides), (1, *dilation), ((0, 0), *pads)
+    window = _Window(
+        image.shape[1:3], kernel.shape[:2], strides, pads, dilation, feature_group_count, precision
+    )
+    output = _convolution(window, image, kernel)
+    if spatial == 1:
+        output = output[:, 0]
+    order = np.argsort((numbers.out_spec[0], *numbers.out_spec[2:], numbers.out_spec[1]))
+    return jnp.transpose(output, tuple(order))
+
+
+def _padded(image: Array, pads: Sequence[tuple[int, int]], spread: Sequence[int]) -> Array:
+    """Puts `spread` - 1 zeros between pixels, then pads, or crops where a pad is negative."""
+    config = [(int(low), int(high), d - 1) for (low, high), d in zip(pads, spread, strict=True)]
+    if all(entry == (0, 0, 0) for entry in config):
+        return image
+    return lax.pad(image, jnp.zeros((), image.dtype), [(0, 0, 0), *config, (0, 0, 0)])
+
+
+def _own(window: _Window, image: Array, kernel: Array) -> Array:
+    """The convolution as `jax.lax` has it."""
+    return lax.conv_general_dilated(
+        image,
+        kernel,
+        window.strides,
+        window.padding,
+        rhs_dilation=window.dilation,
+        dimension_numbers=_CANONICAL,
+        feature_group_count=window.groups,
+        precision=window.precision,
+    )
+
+
+def _fast(window: _Window, image: Array, kernel: Array) -> Array:
+    """The convolution in the layout, and with the number of features, that XLA's CPU kernels are best at.
+
+    From 17 features on XLA uses YNNPACK, below that Eigen, which is slower. So where there are few output
+    features, `fold` neighbouring output columns are computed as the features of one: their kernels, each
+    shifted by its column, side by side. The result is the same array, read differently.
+    """
+    *_, channels, features = kernel.shape
+    fold, width = 1, 0
+    if window.groups == 1 and window.dilation[1] == 1 and max(channels, features) < 17:
+        fold = min(8, max(2, 32 // features))
+    if fold > 1:
+        stride, (low, high) = window.strides[1], window.padding[1]
+        width = (window.image[1] + low + high - window.kernel[1]) // stride + 1
+        missing = -width % fold
+        last = stride * (fold - 1)
+        kernel = jnp.concatenate(
+            [jnp.pad(kernel, ((0, 0), (i, last - i), (0, 0), (0, 0))) for i in range(0, last + 1, stride)], -1
+        )
+        needed = stride * (width + missing - 1) + window.kernel[1]
+        high = needed - window.image[1] - low
+        image = _padded(image, [(0, 0), (0, min(high, 0))], (1, 1))
+        window = window._replace(
+            strides=(window.strides[0], stride * fold), padding=(window.padding[0], (low, max(high, 0)))
+        )
+    image, kernel = lax.optimization_barrier((image, kernel))
+    output = _own(window, image, kernel)
+    if fold > 1:
+        count, height = output.shape[:2]
+        output = output.reshape(count, height, -1, features)[:, :, :width]
+    return output
+
+
+def _fast_image_gradient(window: _Window, gradient: Array, kernel: Array) -> Array:
+    """The gradient in the image: a convolution of the output's gradient with the kernel turned round."""
+    spread, groups = window.strides, window.groups
+    pads = []
+    for axis in range(2):
+        reach = window.dilation[axis] * (window.kernel[axis] - 1)
+        low = reach - window.padding[axis][0]
+        size = spread[axis] * (gradient.shape[axis + 1] - 1) + 1
+        pads.append((low, window.image[axis] + reach - size - low))
+    gradient = _padded(gradient, [(min(low, 0), min(high, 0)) for low, high in pads], spread)
+    height, width, channels, features = kernel.shape
+    turned = kernel[::-1, ::-1].reshape(height, width, channels, groups, features // groups)
+    turned = jnp.transpose(turned, (0, 1, 4, 3, 2)).reshape(height, width, features // groups, -1)
+    window = window._replace(
+        image=gradient.shape[1:3],
+        strides=(1, 1),
+        padding=tuple((max(low, 0), max(high, 0)) for low, high in pads),
+    )
+    return _fast(window, gradient, turned)
+
+
+def _fast_kernel_gradient(window: _Window, image: Array, gradient: Array) -> Array:
+    """The gradient in the kernel: a convolution with the output's gradient, examples being the channels."""
+    pads = []
+    for axis in range(2):
+        low = window.padding[axis][0]
+        reach = window.dilation[axis] * (window.kernel[axis] - 1)
+        size = window.strides[axis] * (gradient.shape[axis + 1] - 1) + 1
+        pads.append((low, reach + size - window.image[axis] - low))
+    image = _padded(image, [(0, min(high, 0)) for _, high in pads], (1, 1))
+    count, height, width, channels = image.shape
+    image = image.reshape(count, height, width, window.groups, channels // window.groups)
+    image = jnp.transpose(image, (4, 1, 2, 3, 0)).reshape(-1, height, width, window.groups * count)
+    window = window._replace(
+        image=(height, width),
+        kernel=gradient.shape[1:3],
+        strides=window.dilation,
+        padding=tuple((low, max(high, 0)) for low, high in pads),
+        dilation=window.strides,
+    )
+    output = _fast(window, image, jnp.transpose(gradient, (1, 2, 0, 3)))
+    return jnp.transpose(output, (1, 2, 0, 3))
+
+
+def _own_image_gradient(window: _Window, gradient: Array, kernel: Array) -> Array:
+    """The gradient in the image as `jax.lax` has it."""
+    channels = window.groups * kernel.shape[2]
+    image = jax.ShapeDtypeStruct((gradient.shape[0], *window.image, channels), gradient.dtype)
+    return jax.linear_transpose(lambda x: _own(window, x, kernel), image)(gradient)[0]
+
+
+def _own_kernel_gradient(window: _Window, image: Array, gradient: Array) -> Array:
+    """The gradient in the kernel as `jax.lax` has it."""
+    shape = (*window.kernel, image.shape[-1] // window.groups, gradient.shape[-1])
+    kernel = jax.ShapeDtypeStruct(shape, image.dtype)
+    return jax.linear_transpose(lambda w: _own(window, image, w), kernel)(gradient)[0]
+
+
+def _per_platform(fast: Callable[..., Array], own: Callable[..., Array], shared: bool):
+    """Joins the two forms of a bilinear function; on CPU a mapped axis is worked through in turn.
+
+    Args:
+      fast: the function for CPUs.
+      own: the function for every other platform, where `vmap` has its usual meaning.
+      shared: whether the first argument's leading axis counts examples, and is the result's too, so that a
+        mapped axis of the first argument alone is only more examples.
+    """
+
+    def function(window: _Window, first: Array, second: Array) -> Array:
+        @jax.custom_batching.custom_vmap
+        def call(first: Array, second: Array) -> Array:
+            return lax.platform_dependent(
+                first,
+                second,
+                cpu=functools.partial(fast, window),
+                default=functools.partial(own, window),
+            )
+
+        @call.def_vmap
+        def _(size: int, batched: list[bool], first: Array, second: Array) -> tuple[Array, bool]:
+            def in_turn(first: Array, second: Array) -> Array:
+                if shared and not batched[1]:
+                    merged = call(first.reshape(-1, *first.shape[2:]), second)
+                    return merged.reshape(size, -1, *merged.shape[1:])
+                mapped = tuple(x for x, is_mapped in zip((first, second), batched, strict=True) if is_mapped)
+
+                def one(arrays: tuple[Array, ...]) -> Array:
+                    a, *rest = arrays
+                    return call(a if batched[0] else first, (rest or [a])[0] if batched[1] else second)
+
+                return lax.map(one, mapped)
+
+            axes = tuple(0 if is_mapped else None for is_mapped in batched)
+            together = jax.vmap(functools.partial(own, window), axes)
+            return lax.platform_dependent(first, second, cpu=in_turn, default=together), True
+
+        return call(first, second)
+
+    return function
+
+
+# Each of the three is bilinear, and the gradients of each are the other two: derivatives of any order
+# never leave them.
+_convolution = jax.custom_vjp(_per_platform(_fast, _own, shared=True), nondiff_argnums=(0,))
+_image_gradient = jax.custom_vjp(
+    _per_platform(_fast_image_gradient, _own_image_gradient, shared=True), nondiff_argnums=(0,)
+)
+_kernel_gradient = jax.custom_vjp(
+    _per_platform(_fast_kernel_gradient, _own_kernel_gradient, shared=False), nondiff_argnums=(0,)
+)
+_convolution.defvjp(
+    lambda window, image, kernel: (_convolution(window, image, kernel), (image, kernel)),
+    lambda window, saved, g: (_image_gradient(window, g, saved[1]), _kernel_gradient(window, saved[0], g)),
+)
+_image_gradient.defvjp(
+    lambda window, g, kernel: (_image_gradient(window, g, kernel), (g, kernel)),
+    lambda window, saved, t: (_convolution(window, t, saved[1]), _kernel_gradient(window, t, saved[0])),
+)
+_kernel_gradient.defvjp(
+    lambda window, image, g: (_kernel_gradient(window, image, g), (image, g)),
+    lambda window, saved, t: (_image_gradient(window, saved[1], t), _convolution(window, saved[0], t)),
+)
+
+
+def max_pool(
+    inputs: Float[Array, "*batch_places_channels"],
+    window_shape: Sequence[int],
+    strides: Sequence[int] | None = None,
+    padding: str | Sequence[tuple[int, int]] = "VALID",
+) -> Float[Array, "*batch_outputs_channels"]:
+    """Takes the maximum over windows as `flax.nnx.max_pool` does, with a gradient that is fast on CPU.
+
+    Where windows do not overlap (strides equal to the window, padding "VALID") and the backend is a CPU,
+    each window keeps where its first maximum is, and the gradient goes there: XLA's rule for ties, without
+    its select-and-scatter, which costs as much as three small convolutions. Overlapping or padded windows
+    and other backends fall back to `jax.lax.reduce_window`. NaN anywhere in a window is its maximum.
+
+    Args:
+      inputs: floating point, of shape (*batch, *places, channels).
+      window_shape: the n extents of the window over the n places.
+      strides: n strides; None is 1 along each, as in Flax.
+      padding: "VALID", "SAME" or n pairs (low, high).
+
+    Returns:
+      The maxima, of the inputs' dtype.
+
+    Raises:
+      ValueError: if `window_shape` and `strides` do not fit each other and the inputs.
+
+    >>> max_pool(jnp.arange(16.0).reshape(1, 4, 4, 1), (2, 2), (2, 2))[0, :, :, 0]
+    Array([[ 5.,  7.],
+           [13., 15.]], dtype=float32)
+    """
+    window, steps = tuple(window_shape), tuple(strides or (1,) * len(window_shape))
+    if not len(window) == len(steps) < inputs.ndim:
+        raise ValueError(
+            "`len(window_shape) == len(strides) < inputs.ndim` must hold, "
+            f"but got {len(window)}, {len(steps)} and {inputs.ndim}"
+        )
+    before = (1,) * (inputs.ndim - len(window) - 1)
+    sides = padding if isinstance(padding, str) else [(0, 0)] * len(before) + list(padding) + [(0, 0)]
+
+    def own(inputs: Array) -> Array:
+        return lax.reduce_window(
+            inputs, -jnp.inf, lax.max, (*before, *window, 1), (*before, *steps, 1), sides
+        )
+
+    places = inputs.shape[len(before) : -1]
+    fits = all(size >= extent for size, extent in zip(places, window, strict=True))
+    if steps != window or padding != "VALID" or not fits or inputs.size == 0:
+        return own(inputs)
+    tiles = functools.partial(_tiles_maximum, window, places)
+    return lax.platform_dependent(inputs, cpu=tiles, default=own)
+
+
+def _tiles_with_positions(window: tuple[int, ...], inputs: Array) -> tuple[Array, Array]:
+    """The maximum of each tile of the size of `window`, and where in its tile the first one is."""
+    first = inputs.ndim - len(window) - 1
+
+    def part(offset: tuple[int, ...]) -> Array:
+        result = inputs
+        for axis, (start, extent) in enumerate(zip(offset, window, strict=True), first):
+            result = lax.slice_in_dim(result, start, inputs.shape[axis] // extent * extent, extent, axis)
+        return result
+
+    start, *others = np.ndindex(*window)
+    maximum = part(start)
+    position = jnp.zeros(maximum.shape, jnp.float32)
+    for index, offset in enumerate(others, 1):
+        candidate = part(offset)
+        keep = (maximum >= candidate) | (maximum != maximum)
+        maximum, position = jnp.where(keep, maximum, candidate), jnp.where(keep, position, float(index**2))
+    # XLA holds a square root to be dear, so it stores the positions instead of working them out again for
+    # every pixel of the gradient. The roots of these squares are exact.
+    return maximum, lax.sqrt(position)
+
+
+def _tiles_gradient(
+    window: tuple[int, ...], places: tuple[int, ...], position: Array, g: Array
+) -> tuple[Array]:
+    """The gradient at the position of each tile's maximum, zero elsewhere."""
+    n, first = len(window), g.ndim - len(window) - 1
+    within = [first + 1 + 2 * axis for axis in range(n)]
+    shape = [1] * (g.ndim + n)
+    for axis, extent in zip(within, window, strict=True):
+        shape[axis] = extent
+    index = jnp.arange(math.prod(window), dtype=position.dtype).reshape(shape)
+    spread = jnp.where(jnp.expand_dims(position, within) == index, jnp.expand_dims(g, within), 0)
+    tiled = [size * extent for size, extent in zip(g.shape[first:-1], window, strict=True)]
+    result = spread.reshape(*g.shape[:first], *tiled, g.shape[-1])
+    rest = [(0, 0)] * first + [(0, size - tile) for size, tile in zip(places, tiled, strict=True)] + [(0, 0)]
+    return (jnp.pad(result, rest) if any(high for _, high in rest) else result,)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _tiles_maximum(window: tuple[int, ...], places: tuple[int, ...], inputs: Array) -> Array:
+    """The maximum of each tile of the size of `window`."""
+    return _tiles_with_positions(window, inputs)[0]
+
+
+_tiles_maximum.defvjp(lambda window, _, inputs: _tiles_with_positions(window, inputs), _tiles_gradient)
