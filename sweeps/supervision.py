@@ -1,0 +1,271 @@
+"""`supervised`: a Trial from a Flax model, an optax optimiser and a data set."""
+
+import inspect as signatures
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+from flax import nnx
+
+from sweeps.space import StudyError
+from sweeps.trial import Data, Trial
+
+# Evaluation runs in batches of this many examples, so that its memory does not grow with the set.
+EVALUATION_BATCH = 1024
+
+Loss = Callable[..., Any]
+
+
+class Training(NamedTuple):
+    """What one member carries from step to step.
+
+    Attributes:
+        params: what the optimiser changes: NNX `Param`s, or Linen's `params` collection.
+        rest: all other variables, such as batch statistics; random streams are not among them.
+        optimizer: the optimiser's state.
+    """
+
+    params: Any
+    rest: Any
+    optimizer: Any
+
+
+def supervised(
+    *,
+    config: type,
+    model: Callable[[Any, nnx.Rngs], Any],
+    optimizer: Callable[[Any], optax.GradientTransformation],
+    data: Data,
+    batch_size: int,
+    loss: Loss | None = None,
+    metrics: Mapping[str, Loss] | None = None,
+    inspect: Callable[[Any, Any], Mapping[str, Any]] | None = None,
+    diverge_above: float | None = None,
+) -> Trial:
+    """A Trial that trains a Flax model on pairs of inputs and targets.
+
+    The model is built again from the configuration inside every step, so what a configuration says
+    always holds; only its variables are carried along.
+
+    Args:
+        config: the frozen dataclass that names the hyperparameters.
+        model: `(config, rngs) -> nnx.Module or flax.linen.Module`.
+        optimizer: `config -> optax.GradientTransformation`.
+        data: `Data` whose two parts are `(inputs, targets)`, first axis the examples.
+        batch_size: examples per training batch.
+        loss: `(outputs, targets) -> scalar or one value per example`, may take a keyword `config`.
+            The default is softmax cross-entropy for integer targets, squared error for floats.
+        metrics: named functions of the same arguments, reported as `test/<name>`. The default is
+            `accuracy` for integer targets.
+        inspect: `(model, inputs) -> dict of scalars`, called with the evaluation model and the whole
+            of the evaluation inputs at each evaluation.
+        diverge_above: a training loss above this counts as divergence.
+
+    Returns:
+        A Trial that reports `train/loss`, `test/loss`, `test/<metric>` and what `inspect` returns.
+
+    Raises:
+        StudyError: the model is not a Flax module, or the loss is not a scalar or one value per example.
+
+    Example:
+        >>> import dataclasses, optax, sweeps
+        >>> @dataclasses.dataclass(frozen=True)
+        ... class Config:
+        ...     learning_rate: float = 1e-3
+        >>> trial = sweeps.supervised(
+        ...     config=Config,
+        ...     model=lambda config, rngs: nnx.Linear(64, 10, rngs=rngs),
+        ...     optimizer=lambda config: optax.adam(config.learning_rate),
+        ...     data=sweeps.data.digits(),
+        ...     batch_size=128,
+        ... )
+    """
+    loss = _with_config(loss or default_loss)
+    measured = {name: _with_config(metric) for name, metric in (metrics or {}).items()}
+    if metrics is None and jnp.issubdtype(data.evaluation[1].dtype, jnp.integer):
+        measured = {"accuracy": _with_config(accuracy)}
+
+    def init(config: Any, key: jax.Array) -> Training:
+        module = model(config, nnx.Rngs(key))
+        params, rest = _variables(module, key, data.evaluation[0])
+        return Training(params, rest, optimizer(config).init(params))
+
+    def step(config: Any, state: Training, batch: Any, key: jax.Array) -> tuple[Training, dict[str, Any]]:
+        inputs, targets = batch
+
+        def objective(params: Any) -> tuple[Any, Any]:
+            module = model(config, nnx.Rngs(key))
+            outputs, rest = _apply(module, params, state.rest, inputs, key)
+            return jnp.mean(_examples("loss", loss(outputs, targets, config), inputs)), rest
+
+        (value, rest), gradients = jax.value_and_grad(objective, has_aux=True)(state.params)
+        transform = optax.with_extra_args_support(optimizer(config))
+        updates, optimizer_state = transform.update(gradients, state.optimizer, state.params, value=value)
+        params = optax.apply_updates(state.params, updates)
+        return Training(params, rest, optimizer_state), {"train/loss": value}
+
+    def evaluate(config: Any, state: Training, evaluation: Any) -> dict[str, Any]:
+        key = jax.random.key(0)  # nothing random runs in evaluation, but a module may ask for streams
+        module = _evaluation(model(config, nnx.Rngs(key)), state.params, state.rest)
+
+        def on_batch(batch: Any) -> dict[str, Any]:
+            inputs, targets = batch
+            outputs = module(inputs)
+            values = {
+                name: metric(outputs, targets, config) for name, metric in {"loss": loss, **measured}.items()
+            }
+            return {name: jnp.mean(_examples(name, value, inputs)) for name, value in values.items()}
+
+        means = _mean_over_batches(on_batch, evaluation)
+        found = {f"test/{name}": value for name, value in means.items()}
+        return found | dict(inspect(module, evaluation[0]) if inspect else {})
+
+    def diverged(config: Any, state: Training, metrics: dict[str, Any]) -> Any:
+        bad = ~jnp.isfinite(metrics["train/loss"])
+        if diverge_above is not None:
+            bad |= metrics["train/loss"] > diverge_above
+        for leaf in jax.tree.leaves(state.params):
+            if jnp.issubdtype(leaf.dtype, jnp.floating):
+                bad |= ~jnp.all(jnp.isfinite(leaf))
+        return bad
+
+    return Trial(config, data, init, step, evaluate, batch_size, diverged)
+
+
+def default_loss(outputs: jax.Array, targets: jax.Array) -> jax.Array:
+    """Softmax cross-entropy for integer targets, squared error for floats; one value per example.
+
+    Args:
+        outputs: logits `(n, classes)`, or predictions of the targets' shape.
+        targets: class numbers `(n,)`, or numbers of any shape `(n, …)`.
+
+    Raises:
+        StudyError: predictions and float targets differ in shape.
+    """
+    outputs = outputs.astype(jnp.promote_types(outputs.dtype, jnp.float32))
+    if jnp.issubdtype(targets.dtype, jnp.integer):
+        return optax.softmax_cross_entropy_with_integer_labels(outputs, targets)
+    if outputs.shape != targets.shape:
+        raise StudyError(
+            f"`outputs.shape == targets.shape` must hold for squared error, but got {outputs.shape} and "
+            f"{targets.shape}; reshape one of them, or pass `loss`"
+        )
+    return jnp.square(outputs - targets)
+
+
+def accuracy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
+    """Whether the largest logit is the target's; one value per example."""
+    return (jnp.argmax(outputs, axis=-1) == targets).astype(jnp.float32)
+
+
+def _variables(module: Any, key: jax.Array, inputs: Any) -> tuple[Any, Any]:
+    """What a freshly built module holds: parameters, and all other variables."""
+    if isinstance(module, nnx.Module):
+        return nnx.state(module, nnx.Param), nnx.state(module, _REST)
+    if isinstance(module, nn.Module):
+        one = jax.tree.map(lambda array: jnp.zeros((1, *array.shape[1:]), array.dtype), inputs)
+        variables = dict(module.init(_streams(key), one, **_mode(module, train=False)))
+        return variables.pop("params", {}), variables
+    raise StudyError(
+        f"`model(config, rngs) returns an nnx or linen Module` must hold, but got {type(module).__name__}"
+    )
+
+
+def _apply(module: Any, params: Any, rest: Any, inputs: Any, key: jax.Array) -> tuple[Any, Any]:
+    """Outputs in training mode, and the other variables as the call left them."""
+    if isinstance(module, nnx.Module):
+        nnx.update(module, params, rest)
+        outputs = _view(module, train=True)(inputs)
+        return outputs, nnx.state(module, _REST)
+    variables = {"params": params, **rest}
+    mode = _mode(module, train=True)
+    return module.apply(variables, inputs, rngs=_streams(key), mutable=list(rest), **mode)
+
+
+def _evaluation(module: Any, params: Any, rest: Any) -> Any:
+    """The module with these variables, called without dropout and with running averages."""
+    if isinstance(module, nnx.Module):
+        nnx.update(module, params, rest)
+        return _view(module, train=False)
+    bound = module.bind({"params": params, **rest})
+    mode = _mode(module, train=False)
+    return _Bound(bound, mode) if mode else bound
+
+
+class _Bound(NamedTuple):
+    """A bound Linen module whose mode arguments are filled in; all else is the module's."""
+
+    module: Any
+    mode: dict[str, bool]
+
+    def __call__(self, *inputs: Any) -> Any:
+        return self.module(*inputs, **self.mode)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.module, name)
+
+
+_REST = nnx.All(nnx.Variable, nnx.Not(nnx.Any(nnx.Param, nnx.RngState, nnx.Intermediate)))
+
+
+def _view(module: nnx.Module, train: bool) -> Any:
+    return nnx.view(module, deterministic=not train, use_running_average=not train, raise_if_not_found=False)
+
+
+def _mode(module: nn.Module, train: bool) -> dict[str, Any]:
+    parameters = signatures.signature(type(module).__call__).parameters
+    modes = {"train": train, "training": train, "deterministic": not train, "use_running_average": not train}
+    return {name: value for name, value in modes.items() if name in parameters}
+
+
+def _streams(key: jax.Array) -> dict[str, jax.Array]:
+    # Linen falls back to the `params` stream for every name that is not given.
+    return {"params": key, "dropout": jax.random.fold_in(key, 1)}
+
+
+def _with_config(metric: Loss) -> Loss:
+    """The function with its configuration always passed, whether or not it takes one."""
+    try:
+        takes_config = "config" in signatures.signature(metric).parameters
+    except (TypeError, ValueError):  # a callable without a readable signature takes two arguments
+        takes_config = False
+    if takes_config:
+        return lambda outputs, targets, config: metric(outputs, targets, config=config)
+    return lambda outputs, targets, config: metric(outputs, targets)
+
+
+def _examples(name: str, values: Any, inputs: Any) -> jax.Array:
+    """The values, checked to be a scalar or one (or more) per example."""
+    values, count = jnp.asarray(values), jax.tree.leaves(inputs)[0].shape[0]
+    if values.ndim and values.shape[0] != count:
+        raise StudyError(
+            f"`{name} is a scalar or has one value per example` must hold, but got shape {values.shape} "
+            f"for {count} examples"
+        )
+    if not jnp.issubdtype(values.dtype, jnp.floating):
+        if name == "loss":
+            raise StudyError(f"`loss is a floating-point number` must hold, but got {values.dtype}")
+        values = values.astype(jnp.float32)
+    return values
+
+
+def _mean_over_batches(on_batch: Callable[[Any], dict[str, Any]], data: Any) -> dict[str, Any]:
+    """Means over all examples, a batch at a time; the short last batch counts by its length."""
+    count = jax.tree.leaves(data)[0].shape[0]
+    whole = count // EVALUATION_BATCH
+    if whole == 0:
+        return on_batch(data)
+
+    def batches(array: jax.Array) -> jax.Array:
+        return array[: whole * EVALUATION_BATCH].reshape(whole, EVALUATION_BATCH, *array.shape[1:])
+
+    means = jax.tree.map(jnp.mean, jax.lax.map(on_batch, jax.tree.map(batches, data)))
+    rest = count - whole * EVALUATION_BATCH
+    if rest == 0:
+        return means
+    last = on_batch(jax.tree.map(lambda array: array[-rest:], data))
+    share = rest / count
+    return {name: means[name] * (1 - share) + last[name] * share for name in means}

@@ -1,0 +1,148 @@
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+import sweeps
+from sweeps.cli import main
+
+SMALL = ["alpha=linspace(0, 0.3, 4)", "seed=range(3)", "--steps", "20", "--quiet"]
+
+
+@pytest.fixture(autouse=True)
+def as_a_user(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(
+        "JAX_NUM_CPU_DEVICES", "2"
+    )  # as many as this process has, so that nothing is warned of
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "kept by the session")
+
+
+def test_run_trains_prints_and_writes(capsys):
+    assert main(["run", "digits-mlp", *SMALL, "--out", "here"]) == 0
+    printed = capsys.readouterr().out
+    lines = printed.splitlines()
+    assert lines[0].split()[:2] == ["alpha", "test/accuracy"]
+    assert [line.split()[0] for line in lines[1:5]] == ["0", "0.1", "0.2", "0.3"]
+    assert "best: alpha=" in printed and "selected on these seeds, so optimistic" in printed
+    results = sweeps.load("here")
+    assert len(results.members) == 12 and results.manifest["steps"] == 20
+    assert pq.read_table("here/members.parquet").equals(results.members)
+    for name in ("test-accuracy-against-alpha.png", "learning-curves.png"):
+        assert name in printed
+        assert Path("here", name).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_a_study_from_a_file_a_module_and_toml(capsys, monkeypatch):
+    code = "import sweeps.studies.digits_mlp as d, dataclasses\nmine = dataclasses.replace(d.study, steps=2, space={})\n"
+    Path("own_study.py").write_text(code)
+    monkeypatch.syspath_prepend(".")
+    Path("own.toml").write_text(
+        'study = "own_study.py:mine"\nsteps = 3\nsamples = 2\n[space]\nalpha = "uniform(0, 1)"\n'
+    )
+    for reference, steps, members in (
+        ("own_study.py:mine", 2, 1),
+        ("own_study:mine", 2, 1),
+        ("own.toml", 3, 2),
+    ):
+        out = f"out-{reference.replace(':', '-')}"
+        assert main(["run", reference, "--quiet", "--out", out]) == 0
+        results = sweeps.load(out)
+        assert (results.manifest["steps"], len(results.members)) == (steps, members)
+    capsys.readouterr()
+
+
+def test_list_names_every_ready_study(capsys):
+    assert main(["list"]) == 0
+    listed = capsys.readouterr().out
+    for path in Path(sweeps.__file__).parent.glob("studies/[a-z]*.py"):
+        assert path.stem.replace("_", "-") in listed
+    assert "Test accuracy against α" in listed
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["digits-mpl"], "STUDY is a ready study.*'digits-mpl'; did you mean digits-mlp?"),
+        (["no_such_module:study"], "`no_such_module can be imported` must hold"),
+        (["nothing.py:study"], "`nothing.py is a file` must hold, but there is none"),
+        (["sweeps.studies.digits_mlp:studdy"], "did you mean study?"),
+        (["sweeps.studies.digits_mlp:Config"], "is a sweeps.Study` must hold, but got a type"),
+        (["missing.toml"], "`missing.toml can be read` must hold"),
+        (["digits-mlp", "alhpa=1"], "a field of Config.*'alhpa'; did you mean alpha?"),
+        (["digits-mlp", "alpha"], "`FIELD=DOMAIN` must hold, but got 'alpha'"),
+        (["digits-mlp", "alpha=linspace(0, 1"], "field `alpha`.*must hold, but got 'linspace"),
+        (["digits-mlp", "alpha=steep"], "field alpha is float` must hold, but got 'steep'"),
+        (["digits-mlp", "alpha=uniform(0, 1)"], "`samples` must be given.*--samples 16"),
+        (["digits-mlp", "seed=range(-2, 2)"], "seed is a whole number from 0.*-2"),
+        (["digits-mlp", "--steps", "0"], "`1 <= steps` must hold.*steps=0"),
+        (["digits-mlp", "--out", "occupied"], "a new or empty folder.*something else"),
+        (["digits-mlp", "--out", "occupied/file.txt"], "which is a file"),
+        (["digits-mlp", "--out", "occupied/file.txt/run"], "`out can be written` must hold"),
+    ],
+)
+def test_wrong_input_is_exit_status_2_and_one_message(words, message, capsys):
+    Path("occupied").mkdir()
+    Path("occupied/file.txt").write_text("mine")
+    assert main(["run", *words]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and len(captured.err.splitlines()) == 1
+    assert re.search(message, captured.err), captured.err
+    assert not list(Path().glob("runs/*"))
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["rnu"], ["run"], ["run", "digits-mlp", "--stpes", "3"], ["list", "x"]]
+)
+def test_a_wrong_command_line_is_exit_status_2_and_one_message(words, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(words)
+    captured = capsys.readouterr()
+    assert captured.out == "" and len(captured.err.splitlines()) == 1 and "--help" in captured.err
+
+
+def test_a_damaged_study_file_is_said(capsys):
+    for text, message in (
+        ("study = ", "is TOML` must hold"),
+        ("steps = 3", 'study = "name"` must be in'),
+        ('study = "digits-mlp"\nstpes = 3', "did you mean steps"),
+        ('study = "digits-mlp"\nspace = 3', r"`\[space\]` must be a table"),
+    ):
+        Path("own.toml").write_text(text)
+        assert main(["run", "own.toml"]) == 2
+        assert re.search(message, capsys.readouterr().err)
+
+
+def test_ctrl_c_is_exit_status_130_and_keeps_what_was_finished(tmp_path):
+    words = [
+        "run",
+        "digits-mlp",
+        "--steps",
+        "400",
+        "--members-per-chunk",
+        "2",
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    code = "import sys; from sweeps.cli import main; sys.exit(main(sys.argv[1:]))"
+    environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "xla")}
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *words], stderr=subprocess.PIPE, env=environment, start_new_session=True
+    )
+    chunks = tmp_path / "run" / "chunks"
+    until = time.monotonic() + 120
+    while not (chunks.exists() and [path for path in chunks.iterdir() if path.name[0] != "."]):
+        assert time.monotonic() < until and process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130 and b"what was finished is kept" in error
+    status = pq.read_table(tmp_path / "run" / "members.parquet")["status"].to_pylist()
+    assert len(status) == 128 and {"done", "pending"} == set(status)
+    assert len(sweeps.load(tmp_path / "run").members) == status.count("done")

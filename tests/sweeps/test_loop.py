@@ -1,0 +1,144 @@
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+import sweeps
+from sweeps import loop, planning, store
+from sweeps.space import StudyError
+from tests.sweeps.population_of_mlps import small_study, small_trial
+
+
+def test_every_member_has_a_row_and_every_evaluation_too(tmp_path):
+    study = small_study(space={"alpha": [0.0, 0.1], "width": [4, 8], "seed": range(3)}, evaluate_every=5)
+    results = sweeps.run(study, out=tmp_path / "run", members_per_chunk=4, progress=False)
+    assert results.members["member"].to_pylist() == list(range(12))
+    assert set(results.members["status"].to_pylist()) == {"done"}
+    assert results.members["width"].to_pylist() == [4] * 3 + [8] * 3 + [4] * 3 + [8] * 3
+    assert results.members["learning_rate"].to_pylist() == [0.05] * 12
+    rows = list(zip(results.metrics["member"].to_pylist(), results.metrics["step"].to_pylist(), strict=True))
+    assert rows == [(member, step) for member in range(12) for step in (5, 10, 12)]
+
+
+def test_in_memory_and_on_disk_are_the_same(tmp_path):
+    study = small_study()
+    kept = sweeps.run(study, out=tmp_path / "run", progress=False)
+    memory = sweeps.run(study, progress=False)
+    assert memory.members.equals(kept.members) and memory.metrics.equals(kept.metrics)
+    assert pq.read_table(tmp_path / "run" / "members.parquet").equals(kept.members)
+    assert pq.read_table(tmp_path / "run" / "metrics.parquet").equals(kept.metrics)
+    loaded = sweeps.load(tmp_path / "run")
+    assert loaded.members.equals(kept.members) and loaded.best() == kept.best()
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert manifest["format_version"] == 1 and manifest["members"] == 9
+    assert manifest["space"] == {"alpha": "grid(0.0, 0.1, 0.3)", "seed": "range(0, 3)"}
+
+
+def test_chunks_of_any_width_give_the_same_members():
+    study = small_study(steps=10)
+    whole = sweeps.run(study, progress=False, members_per_chunk=9)
+    for width in (2, 4):
+        parts = sweeps.run(study, progress=False, members_per_chunk=width)
+        assert parts.metrics["member"].equals(whole.metrics["member"])
+        one, other = (results.metrics["train/loss"].to_numpy() for results in (parts, whole))
+        # Another width is another fusion of the same float32 arithmetic: within 1e-5 over 10 steps.
+        np.testing.assert_allclose(one, other, rtol=1e-5)
+
+
+def test_a_run_twice_is_the_same_bits():
+    study = small_study()
+    first, second = (sweeps.run(study, progress=False, members_per_chunk=4) for _ in range(2))
+    assert first.metrics.equals(second.metrics)
+
+
+def test_diverged_members_rank_last_whatever_the_mode():
+    space = {"learning_rate": [0.05, 1e25], "seed": range(2)}
+    for metric, mode in (("test/accuracy", "max"), ("test/loss", "min"), ("test/accuracy", "min")):
+        results = sweeps.run(small_study(space=space, metric=metric, mode=mode), progress=False)
+        assert results.members["status"].to_pylist() == ["done", "done", "diverged", "diverged"]
+        at = results.members["diverged_at"].to_pylist()
+        assert at[:2] == [None, None] and all(1 <= step <= 12 for step in at[2:])
+        first, last = results.configurations()
+        assert first.config == {"learning_rate": 0.05} and last.diverged == 2
+        assert np.isnan(results.final()[2:]).all()
+        steps = results.metrics.filter(results.metrics["member"].to_numpy() == 3)["step"].to_pylist()
+        assert steps == [step for step in (2, 3, 4, 5, 6, 8, 9, 10, 11, 12) if step < at[3]] + [
+            min(step for step in (2, 3, 4, 5, 6, 8, 9, 10, 11, 12) if step >= at[3])
+        ]
+
+
+def test_an_interrupted_run_keeps_what_was_finished(tmp_path, monkeypatch):
+    study = small_study()
+    whole = sweeps.run(study, members_per_chunk=4, progress=False)
+    commits, commit = [], store.commit
+
+    def interrupted(*arguments):
+        commit(*arguments)
+        commits.append(arguments)
+        if len(commits) == 2:
+            raise KeyboardInterrupt("pressed")
+
+    monkeypatch.setattr(store, "commit", interrupted)
+    with pytest.raises(KeyboardInterrupt, match="pressed"):
+        sweeps.run(study, out=tmp_path / "run", members_per_chunk=4, progress=False)
+    kept = pq.read_table(tmp_path / "run" / "members.parquet")
+    done = kept["status"].to_numpy() == "done"
+    assert len(kept) == 9 and 0 < done.sum() < 9
+    assert set(kept["status"].to_pylist()) == {"done", "pending"}
+    finished = np.isin(whole.metrics["member"].to_numpy(), np.flatnonzero(done))
+    assert pq.read_table(tmp_path / "run" / "metrics.parquet").equals(whole.metrics.filter(finished))
+
+
+def test_what_cannot_be_run_is_said_before_anything_is_written(tmp_path):
+    out = tmp_path / "run"
+    with pytest.raises(StudyError, match="metric is reported by the trial.*did you mean test/accuracy"):
+        sweeps.run(small_study(metric="test/acuracy"), out=out, progress=False)
+    with pytest.raises(StudyError, match="root_seed is a whole number"):
+        sweeps.run(small_study(), out=out, root_seed=-1, progress=False)
+    with pytest.raises(StudyError, match="members_per_chunk"):
+        sweeps.run(small_study(), out=out, members_per_chunk=0, progress=False)
+    big = small_study(space={"alpha": sweeps.linspace(0, 1, 1001), "seed": range(100)})
+    with pytest.raises(StudyError, match="`out` must be given above 100000 members, but got 100100"):
+        sweeps.run(big, progress=False)
+    assert not out.exists()
+
+
+def test_the_root_seed_changes_every_member():
+    first, second = (
+        sweeps.run(small_study(), root_seed=seed, progress=False).metrics["train/loss"].to_numpy()
+        for seed in (0, 1)
+    )
+    assert (first != second).all()
+
+
+def test_spans_grow_with_the_measured_pace():
+    pace = loop.Pace()
+    assert pace.span(1000) == 1
+    pace.saw(1, 30.0)  # the compiler
+    assert pace.span(1000) == 20
+    pace.saw(20, 0.2)
+    assert pace.span(1000) == 200 and pace.span(7) == 7
+    pace.saw(1, 60.0)
+    assert pace.span(1000) == 1
+
+
+def test_programs_compile_once_per_group(monkeypatch):
+    trial, traces = small_trial(), []
+
+    def step(config, state, batch, key):
+        traces.append(config.width)
+        return trial.step(config, state, batch, key)
+
+    study = small_study(
+        trial=trial._replace(step=step),
+        space={"alpha": sweeps.linspace(0, 1, 6), "width": [4, 8], "seed": range(3)},
+    )
+    sweeps.run(study, members_per_chunk=4, progress=False)
+    per_group = {width: traces.count(width) for width in (4, 8)}
+    few = small_study(trial=study.trial, space={"alpha": [0.0], "width": [4, 8]})
+    traces.clear()
+    sweeps.run(few, members_per_chunk=4, progress=False)
+    # The first group is traced once more, by the check before anything is compiled.
+    assert per_group == {width: traces.count(width) for width in (4, 8)}
+    assert planning.cut(np.zeros(18, int), 2, 4)[0].width == 4

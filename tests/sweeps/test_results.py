@@ -1,0 +1,76 @@
+import math
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from sweeps.results import Results, load
+from sweeps.space import StudyError
+
+MANIFEST = {"swept": ["alpha"], "metric": "test/accuracy", "mode": "max", "steps": 10}
+
+
+def results_of(scores, status=None, **manifest):
+    """Two alphas, a score per seed and alpha; the steps 5 and 10."""
+    alphas, seeds = np.asarray(scores).shape
+    members = pa.table(
+        {
+            "member": range(alphas * seeds),
+            "seed": list(range(seeds)) * alphas,
+            "status": status or ["done"] * (alphas * seeds),
+            "alpha": np.repeat(np.arange(alphas) / 10, seeds),
+        }
+    )
+    metrics = pa.table(
+        {
+            "member": np.repeat(np.arange(alphas * seeds), 2),
+            "step": [5, 10] * (alphas * seeds),
+            "test/accuracy": np.stack([np.zeros(alphas * seeds), np.ravel(scores)], axis=1).ravel(),
+        }
+    )
+    return Results(members, metrics, MANIFEST | manifest)
+
+
+def test_best_is_the_best_mean_over_seeds_with_its_interval():
+    best = results_of([[0.1, 0.2, 0.3], [0.5, 0.6, 0.7]]).best()
+    assert best.config == {"alpha": 0.1} and best.metric == "test/accuracy" and best.seeds == 3
+    # t(0.975, 2) * 0.1 / sqrt(3) = 0.248414 around 0.6.
+    assert best[2:5] == pytest.approx((0.6, 0.6 - 0.2484138, 0.6 + 0.2484138))
+    assert best.confirmed is False
+    assert results_of([[0.1, 0.2], [0.5, 0.6]], mode="min").best().config == {"alpha": 0.0}
+
+
+def test_one_seed_has_no_interval():
+    best = results_of([[0.1], [0.5]]).best()
+    assert best.mean == 0.5 and math.isnan(best.low) and math.isnan(best.high)
+
+
+@pytest.mark.parametrize("mode", ["max", "min"])
+@pytest.mark.parametrize("worst", [np.inf, -np.inf, np.nan])
+def test_a_member_without_a_finite_metric_ranks_last(mode, worst):
+    rows = results_of([[0.1, worst], [0.5, 0.6], [worst, worst]], mode=mode).configurations()
+    assert [row.config["alpha"] for row in rows] == [0.1, 0.0, 0.2]
+    assert [row.diverged for row in rows] == [0, 1, 2]
+    assert rows[1].interval.mean == 0.1 and math.isnan(rows[2].interval.mean)
+    assert [row.tied for row in rows] == [True, False, False]
+
+
+def test_members_that_are_not_done_have_no_final_metric():
+    results = results_of([[0.1, 0.2], [0.5, 0.6]], status=["done", "diverged", "done", "pending"])
+    assert results.final().tolist() == pytest.approx([0.1, math.nan, 0.5, math.nan], nan_ok=True)
+
+
+def test_an_unknown_metric_is_named_with_the_nearest():
+    with pytest.raises(StudyError, match="a metric of the run.*'test/acuracy'; did you mean test/accuracy"):
+        results_of([[0.1]]).final("test/acuracy")
+
+
+def test_loading_what_is_not_a_run(tmp_path):
+    with pytest.raises(StudyError, match="a run directory with manifest.json"):
+        load(tmp_path)
+    (tmp_path / "manifest.json").write_text("{")
+    with pytest.raises(StudyError, match="readable manifest.*JSONDecodeError"):
+        load(tmp_path)
+    (tmp_path / "manifest.json").write_text('{"format_version": 99}')
+    with pytest.raises(StudyError, match="format_version <= 1.*99; update lrelu-jax"):
+        load(tmp_path)
