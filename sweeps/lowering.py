@@ -170,29 +170,26 @@ def _fast(window: _Window, image: Array, kernel: Array) -> Array:
     shifted by its column, side by side. The result is the same array, read differently.
     """
     *_, channels, features = kernel.shape
-    fold, width = 1, 0
-    if window.groups == 1 and window.dilation[1] == 1 and max(channels, features) < 17:
-        fold = min(8, max(2, 32 // features))
-    if fold > 1:
-        stride, (low, high) = window.strides[1], window.padding[1]
-        width = (window.image[1] + low + high - window.kernel[1]) // stride + 1
-        missing = -width % fold
-        last = stride * (fold - 1)
-        kernel = jnp.concatenate(
-            [jnp.pad(kernel, ((0, 0), (i, last - i), (0, 0), (0, 0))) for i in range(0, last + 1, stride)], -1
-        )
-        needed = stride * (width + missing - 1) + window.kernel[1]
-        high = needed - window.image[1] - low
-        image = _padded(image, [(0, 0), (0, min(high, 0))], (1, 1))
-        window = window._replace(
-            strides=(window.strides[0], stride * fold), padding=(window.padding[0], (low, max(high, 0)))
-        )
-    image, kernel = lax.optimization_barrier((image, kernel))
-    output = _own(window, image, kernel)
-    if fold > 1:
-        count, height = output.shape[:2]
-        output = output.reshape(count, height, -1, features)[:, :, :width]
-    return output
+    (stride, (low, high)), taps = (window.strides[1], window.padding[1]), window.kernel[1]
+    fold = min(8, max(2, 32 // features))
+    last = stride * (fold - 1)
+    few = window.groups == 1 and max(channels, features) < 17
+    # A kernel wider than its image would have XLA swap the two, and leave the layout.
+    if not few or window.dilation[1] != 1 or taps + last > window.image[1]:
+        return _own(window, *lax.optimization_barrier((image, kernel)))
+    width = (window.image[1] + low + high - taps) // stride + 1
+    missing = -width % fold
+    kernel = jnp.concatenate(
+        [jnp.pad(kernel, ((0, 0), (i, last - i), (0, 0), (0, 0))) for i in range(0, last + 1, stride)], -1
+    )
+    high = stride * (width + missing - 1) + taps - window.image[1] - low
+    image = _padded(image, [(0, 0), (0, min(high, 0))], (1, 1))
+    window = window._replace(
+        strides=(window.strides[0], stride * fold), padding=(window.padding[0], (low, max(high, 0)))
+    )
+    output = _own(window, *lax.optimization_barrier((image, kernel)))
+    count, height = output.shape[:2]
+    return output.reshape(count, height, -1, features)[:, :, :width]
 
 
 def _fast_image_gradient(window: _Window, gradient: Array, kernel: Array) -> Array:
