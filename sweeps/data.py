@@ -2,6 +2,7 @@
 
 import gzip
 import math
+import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -114,7 +115,8 @@ def npz(
     path = _existing(Path(path))
     names = (*train, *evaluation)
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise ValueError("it holds one array: save several with numpy.savez")
             missing = [name for name in names if name not in archive.files]
@@ -122,7 +124,7 @@ def npz(
                 there = ", ".join(sorted(archive.files))
                 raise ValueError(f"it has no array {missing[0]!r}; there are: {there}")
             x_train, y_train, x_test, y_test = (archive[name] for name in names)
-    except (ValueError, OSError, EOFError, zlib.error) as error:
+    except (ValueError, OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise ValueError(
             f"`{path.name}` must be an .npz file with {', '.join(names)}, but {error}"
         ) from error
@@ -274,11 +276,12 @@ def huggingface(
             if name not in rows.column_names:
                 there = ", ".join(rows.column_names)
                 raise ValueError(f"`column in {split}` must hold, but got {name!r}; there are: {there}")
-        columns = tuple(np.asarray(rows[:][name]) for name in (inputs, targets))
-        for name, column in zip((inputs, targets), columns, strict=True):
+        everything = rows[:]
+        x, y = np.asarray(everything[inputs]), np.asarray(everything[targets])
+        for name, column in ((inputs, x), (targets, y)):
             if column.dtype == object:
                 raise ValueError(f"`{name}` must have rows of one shape and a numeric type, but got objects")
-        return columns[0], columns[1]
+        return x, y
 
     return _checked(Data(part(train), part(evaluation)))
 
