@@ -91,7 +91,7 @@ def training(variant: Variant, members: int, steps: int) -> Callable[[Array, Arr
         def one(index: Array, carry: Any) -> Any:
             batch = images[order[index]], labels[order[index]]
             if variant.members == "map":
-                return lax.map(lambda both: step(*both, *batch), (carry, alphas))
+                return lax.map(lambda both: step(both[0], both[1], *batch), (carry, alphas))
             return jax.vmap(lambda c, a: step(c, a, *batch))(carry, alphas)
 
         return lax.fori_loop(0, steps, one, (params, jax.vmap(optimizer.init)(params)))
@@ -169,7 +169,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cells: dict[str, list[str]] = {name: [] for name in [*options.only, "PyTorch, one thread"]}
     for members in options.members:
         runs: dict[str, Callable[[], Any]] = {
-            name: functools.partial(training(VARIANTS[name], members, options.steps), images, labels)
+            name: functools.partial(
+                training(VARIANTS[name], members, options.steps), jnp.asarray(images), jnp.asarray(labels)
+            )
             for name in options.only
         }
         if torch_run:

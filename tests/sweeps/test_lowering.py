@@ -249,6 +249,16 @@ def test_second_derivatives_under_vmap():
     assert_close(second(conv_general_dilated), second(lax.conv_general_dilated))
 
 
+def test_forward_mode_is_refused_not_wrong():
+    lhs, rhs = draw(13, (2, 6, 5, 2), (3, 3, 2, 3))
+    with pytest.raises(TypeError, match="forward-mode"):
+        jax.jvp(
+            lambda w: conv_general_dilated(lhs, w, (1, 1), "SAME", dimension_numbers=CHANNELS_LAST[2]),
+            [rhs],
+            [rhs],
+        )
+
+
 def grouped_or_not_canonical(text):
     lines = [line for line in text.splitlines() if " convolution(" in line]
     assert lines
