@@ -10,6 +10,7 @@ import functools
 import importlib.metadata
 import os
 import platform
+import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -180,6 +181,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             count = 1 if name.startswith("PyTorch") else members
             per_step = np.asarray(seconds) * 1000 / options.steps / count
             cells[name].append(f"{np.median(per_step):.2f} ({per_step.min():.2f})")
+            print(f"{members} members, {name}: {cells[name][-1]}", file=sys.stderr, flush=True)
 
     packages = [name for name in ("jax", "jaxlib", "flax", "torch") if name != "torch" or torch_run]
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
