@@ -43,13 +43,39 @@ def rectify(
         ValueError: If `alpha` or `subgradient` is a non-finite Python or NumPy value, or if `subgradient` is
             an unknown name or not a scalar.
     """
+    require_finite("alpha", alpha)
+    side, at_zero = _side_or_scalar(subgradient)
+    return _rectifier(
+        x, _unless_zero(alpha), _unless_zero(at_zero), name=name, side=side, exponential=exponential
+    )
+
+
+# Compiled, so that an eager call is one dispatch; inlined, so that an outer jit sees none of it.
+@functools.partial(jax.jit, static_argnames=("name", "side", "exponential"), inline=True)
+def _rectifier(
+    x: ArrayLike,
+    alpha: ArrayLike | None,
+    at_zero: ArrayLike | None,
+    *,
+    name: str,
+    side: str | None,
+    exponential: bool,
+) -> Float[Array, "..."]:
     x = as_floating(name, x)
     dtype = compute_dtype(x)
-    slope = _parameter(name, "alpha", alpha, dtype)
-    at_zero = _derivative_at_zero(name, subgradient, slope, dtype)
+    slope = None if alpha is None else _parameter(name, "alpha", alpha, dtype)
+    match side:
+        case "left":
+            derivative = slope
+        case "right":
+            derivative = jnp.ones((), dtype)
+        case "midpoint":
+            derivative = (1 + (jnp.zeros((), dtype) if slope is None else slope)) / 2
+        case _:
+            derivative = None if at_zero is None else _parameter(name, "subgradient", at_zero, dtype)
     # Equal ranks, not equal shapes: a slope broadcast here would be kept whole for the backward pass.
     rank = max(x.ndim, 0 if slope is None else slope.ndim)
-    return _rectify(_with_rank(x, rank), _with_rank(slope, rank), _with_rank(at_zero, rank), exponential)
+    return _rectify(_with_rank(x, rank), _with_rank(slope, rank), _with_rank(derivative, rank), exponential)
 
 
 def as_floating(name: str, x: ArrayLike) -> Float[Array, "..."]:
@@ -83,38 +109,33 @@ def _require_real(function: str, argument: str, value: Array) -> None:
         raise TypeError(f"`{argument}` of `{function}` must be real, but got dtype {value.dtype}")
 
 
-def _parameter(function: str, argument: str, value: ArrayLike, dtype: Any) -> Float[Array, "..."] | None:
-    """A slope in the dtype of the computation; None for a constant zero, through which nothing can pass."""
-    require_finite(argument, value)
-    if isinstance(value, int | float) and value == 0:
-        return None
+def _parameter(function: str, argument: str, value: ArrayLike, dtype: Any) -> Float[Array, "..."]:
     value = jnp.asarray(value)
     _require_real(function, argument, value)
     return jnp.asarray(value, dtype)
 
 
-def _derivative_at_zero(
-    function: str, subgradient: Subgradient, slope: Float[Array, "..."] | None, dtype: Any
-) -> Float[Array, "..."] | None:
-    match subgradient:
-        case "left":
-            return slope
-        case "right":
-            return jnp.ones((), dtype)
-        case "midpoint":
-            return (1 + (jnp.zeros((), dtype) if slope is None else slope)) / 2
-        case str():
-            sides = get_args(Side)
+def _unless_zero(value: ArrayLike | None) -> ArrayLike | None:
+    """None for a Python number of zero: as a slope it is constant, and nothing can pass through it."""
+    return None if isinstance(value, int | float) and value == 0 else value
+
+
+def _side_or_scalar(subgradient: Subgradient) -> tuple[str | None, ArrayLike | None]:
+    if not isinstance(subgradient, str):
+        require_finite("subgradient", subgradient)
+        if jnp.ndim(subgradient) != 0:
             raise ValueError(
-                f"`subgradient` must be one of {', '.join(map(repr, sides))} or a real scalar, "
-                f"but got {subgradient!r}{nearest(subgradient, sides)}"
+                f"`subgradient` must be a scalar, but got shape {jnp.shape(subgradient)}; "
+                "`jax.vmap` over it gives one result per value"
             )
-    if jnp.ndim(subgradient) != 0:
+        return None, subgradient
+    sides = get_args(Side)
+    if subgradient not in sides:
         raise ValueError(
-            f"`subgradient` must be a scalar, but got shape {jnp.shape(subgradient)}; "
-            "`jax.vmap` over it gives one result per value"
+            f"`subgradient` must be one of {', '.join(map(repr, sides))} or a real scalar, "
+            f"but got {subgradient!r}{nearest(subgradient, sides)}"
         )
-    return _parameter(function, "subgradient", subgradient, dtype)
+    return subgradient, None
 
 
 def _with_rank(array: Any, rank: int) -> Any:
@@ -132,8 +153,10 @@ def branch(x: Float[Array, "..."]) -> Int8[Array, "..."]:
     if x.dtype.itemsize == 1:  # 8-bit floats have layouts of their own, and are all exact in float32
         x = x.astype(jnp.float32)
     bits = lax.bitcast_convert_type(x, jnp.dtype(f"int{8 * x.dtype.itemsize}"))
-    signed = jnp.where(bits < 0, NEGATIVE, POSITIVE)
-    return jnp.where(jnp.isnan(x), NAN, jnp.where(bits << 1 == 0, ZERO, signed)).astype(jnp.int8)
+    # Orderings, never `bits << 1 == 0`: LLVM makes that the very comparison of floats avoided here.
+    negative = (bits ^ jnp.iinfo(bits.dtype).min) > 0
+    signed = jnp.where(bits > 0, POSITIVE, jnp.where(negative, NEGATIVE, ZERO))
+    return jnp.where(jnp.isnan(x), NAN, signed).astype(jnp.int8)
 
 
 def _expm1(x: Float[Array, "..."]) -> Float[Array, "..."]:
