@@ -7,7 +7,7 @@ element of the last axis, counted over all the others.
 import functools
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -17,10 +17,12 @@ from flax import nnx
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, jaxpr_as_fun
-from jaxtyping import ArrayLike, Bool, Float, Integer, Shaped
+from jaxtyping import Array, ArrayLike, Bool, Float, Integer, Shaped
 
 from . import linen, modules
 from .rectify import NEGATIVE, POSITIVE, ZERO, as_floating, branch
+
+Counts: TypeAlias = Integer[Array, "*members units"] | Integer[np.ndarray, " units"]
 
 
 class UnitCounts(NamedTuple):
@@ -30,10 +32,10 @@ class UnitCounts(NamedTuple):
     int32, enough for 2**31 values of each unit; `dead_units` adds batches up in int64.
     """
 
-    positive: Integer[ArrayLike, " units"]
-    zero: Integer[ArrayLike, " units"]
-    negative: Integer[ArrayLike, " units"]
-    non_finite: Integer[ArrayLike, " units"]
+    positive: Counts
+    zero: Counts
+    negative: Counts
+    non_finite: Counts
 
 
 class UnitReport(NamedTuple):

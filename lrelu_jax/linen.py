@@ -87,7 +87,7 @@ class PReLU(nn.Module):
 
     num_features: int | None = None
     _: dataclasses.KW_ONLY
-    alpha_init: float | Callable[..., Array] = 0.25
+    alpha_init: float | int | Callable[..., Array] = 0.25
     axis: int = -1
     dtype: Any = None
     param_dtype: Any = jnp.float32

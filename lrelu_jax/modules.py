@@ -109,7 +109,7 @@ class PReLU(nnx.Module):
         self,
         num_features: int | None = None,
         *,
-        alpha_init: float | Callable[..., Array] = 0.25,
+        alpha_init: float | int | Callable[..., Array] = 0.25,
         axis: int = -1,
         dtype: Any = None,
         param_dtype: Any = jnp.float32,

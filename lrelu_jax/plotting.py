@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def plot(
-    function: Callable[..., Any], *, limits: tuple[float, float] = (-3.0, 3.0), **parameters: Any
+    function: Callable[..., Any], *, limits: tuple[float | int, float | int] = (-3.0, 3.0), **parameters: Any
 ) -> Figure:
     """Draw an activation and its derivative.
 
