@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jax.test_util import check_grads
@@ -285,15 +286,24 @@ def test_the_alpha_derivative_is_the_negative_part(alpha):
 
 
 @pytest.mark.parametrize("param_dtype", ["float32", "bfloat16"])
-def test_the_slope_gradient_of_4_million_bf16_elements_is_right_where_flax_prelu_is_36_percent_off(
-    param_dtype,
-):
+def test_the_slope_gradient_of_4_million_bf16_elements_is_right_where_flax_prelu_loses_it(param_dtype):
     n = 2**22
     x = jax.random.normal(jax.random.key(0), (n,), jnp.bfloat16)
     truth = np.minimum(np.asarray(x).astype(np.float64), 0).mean()
-    gradient = jax.jit(jax.grad(lambda alpha: prelu(x, alpha).mean()))(jnp.array(0.25, param_dtype))
+
+    def error(prelu):
+        gradient = jax.jit(jax.grad(lambda alpha, x: prelu(x, alpha).mean()))(jnp.array(0.25, param_dtype), x)
+        return abs(float(gradient) / truth - 1)
+
+    def flax_prelu(x, alpha):
+        module = nnx.PReLU()
+        module.negative_slope = nnx.Param(alpha)
+        return module(x)
+
     # 0.1 % is the contract; a bfloat16 parameter's gradient is itself rounded to 8 bits.
-    assert abs(float(gradient) / truth - 1) < (1e-3 if param_dtype == "float32" else 2**-8)
+    assert error(prelu) < (1e-3 if param_dtype == "float32" else 2**-8)
+    # flax sums in bfloat16; how far off that is (1 % to 36 % were seen) depends on how XLA splits the sum.
+    assert error(flax_prelu) > 1e-3
 
 
 def test_a_slope_per_channel_gets_the_sum_over_the_others():

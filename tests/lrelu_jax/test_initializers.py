@@ -38,14 +38,18 @@ def test_known_gains():
     np.testing.assert_allclose(gain("rrelu", lower=0.25, upper=0.25), gain("prelu"), rtol=1e-6)
 
 
-def compounded(initializer, alpha):
-    """The mean square's growth through 50 layers, layer by layer the mean over 512 networks of width 64.
+ALPHAS = jnp.array([0.0, 0.01, 0.25, 0.5, 1.0])
 
-    The mean of one ratio is exact for any width; averaging each layer, rather than the product, keeps the
-    estimate's standard error at 9 % for ReLU and below for the others.
+
+def growth_over_50_layers(initializer):
+    """For each alpha the mean square's growth: by layer the mean over 512 networks of width 64, compounded.
+
+    The mean of one layer's ratio is exact for any width, so averaging each layer, rather than the product,
+    keeps the standard error at 9 % for ReLU and lower for the others.
     """
 
     @jax.jit
+    @jax.vmap  # over alpha; the draws are the same, and so made once
     def layers(alpha):
         def layer(h, key):
             weights = jax.vmap(lambda key: initializer(alpha)(key, (64, 64)))(jax.random.split(key, 512))
@@ -57,20 +61,23 @@ def compounded(initializer, alpha):
         h = h / jnp.sqrt((h**2).mean(1, keepdims=True))
         return jax.lax.scan(layer, h, jax.random.split(jax.random.key(2), 50))[1].prod()
 
-    return layers(alpha)
+    return layers(ALPHAS)
 
 
-@pytest.mark.parametrize("alpha", [0.0, 0.01, 0.25, 0.5, 1.0])
-def test_signals_keep_their_size_through_50_layers_where_the_usual_gain_lets_them_grow(alpha):
-    assert abs(compounded(he_normal, alpha) - 1) < 0.2
-    if alpha >= 0.25:
-        usual = compounded(lambda _: jax.nn.initializers.he_normal(), alpha)
-        growth = (1 + alpha**2) ** 50
-        assert usual > 15 and 0.8 < usual / growth < 1.2
+def test_signals_keep_their_size_through_50_layers():
+    np.testing.assert_array_less(abs(growth_over_50_layers(he_normal) - 1), 0.2)
 
 
-def test_uniform_weights_keep_signals_too():
-    assert abs(compounded(he_uniform, 0.5) - 1) < 0.2
+def test_the_usual_gain_lets_signals_grow_with_alpha():
+    usual = growth_over_50_layers(lambda _: jax.nn.initializers.he_uniform())
+    np.testing.assert_array_less(abs(usual / (1 + ALPHAS**2) ** 50 - 1), 0.2)
+    assert (usual[ALPHAS >= 0.25] > 15).all()
+
+
+def test_uniform_weights_have_the_variance_asked_for():
+    weights = he_uniform(0.5)(jax.random.key(0), (256, 512))
+    # The standard error of the variance of 131,072 uniform draws is 0.25 %.
+    np.testing.assert_allclose(weights.var() * 256, 2 / 1.25, rtol=0.01)
 
 
 def test_he_normal_of_slope_0_is_the_usual_one():
