@@ -94,7 +94,7 @@ def check(report, inputs):
 
 
 def batches(*shape):
-    sizes = (7, 7, 3)
+    sizes = (7, 7, 3)  # the last one short
     return [jax.random.normal(jax.random.key(i), (n, *shape)) for i, n in enumerate(sizes)]
 
 
@@ -119,7 +119,7 @@ def test_channels_of_a_cnn_are_its_units_and_a_shared_rectifier_is_reported_per_
     data = batches(6, 6, 3)
     reports = dead_units(model, data)
     assert list(reports) == ["act", "act (call 2)"]
-    channels = [model.norm(model.conv(x)) for x in data]
+    channels = [nnx.jit(lambda model, x: model.norm(model.conv(x)))(model, x) for x in data]
     check(reports["act"], channels)
     check(reports["act (call 2)"], [model.head(relu(x).mean((1, 2))) for x in channels])
     assert reports["act"].never_positive.tolist() == [False, True, False, False]
@@ -232,9 +232,10 @@ def test_a_population_is_counted_under_vmap_as_member_by_member():
         return MLP(nnx.Rngs(key))
 
     graphdef, states = nnx.split(make(jax.random.split(jax.random.key(0), 3)))
-    counts = jax.vmap(lambda state: unit_counts(nnx.merge(graphdef, state), x))(states)
+    count = jax.jit(lambda state: unit_counts(nnx.merge(graphdef, state), x))
+    counts = jax.vmap(count)(states)
     for member in range(3):
-        one = unit_counts(nnx.merge(graphdef, jax.tree.map(lambda leaf, i=member: leaf[i], states)), x)
+        one = count(jax.tree.map(lambda leaf, i=member: leaf[i], states))
         for name in one:
             np.testing.assert_array_equal(np.array(one[name]), np.array([c[member] for c in counts[name]]))
 
