@@ -1,6 +1,7 @@
 """Whole populations of models trained as one XLA program."""
 
 from sweeps import data as data
+from sweeps import linen as linen
 from sweeps.devices import use_cpu_cores as use_cpu_cores
 from sweeps.loop import run as run
 from sweeps.results import Best as Best
@@ -14,6 +15,8 @@ from sweeps.space import log_uniform as log_uniform
 from sweeps.space import logspace as logspace
 from sweeps.space import normal as normal
 from sweeps.space import uniform as uniform
+from sweeps.supervision import Dropout as Dropout
+from sweeps.supervision import scaled_schedule as scaled_schedule
 from sweeps.supervision import supervised as supervised
 from sweeps.trial import Data as Data
 from sweeps.trial import Study as Study

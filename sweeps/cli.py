@@ -14,8 +14,9 @@ from rich.table import Table
 
 from sweeps import __doc__ as summary
 from sweeps.devices import use_cpu_cores
-from sweeps.loop import run
-from sweeps.reference import ready_studies, resolve, with_options
+from sweeps.loop import prepare, report_plan, run
+from sweeps.population import populate
+from sweeps.reference import Reference, ready_studies, resolve, with_options
 from sweeps.results import Configuration, Results
 from sweeps.space import StudyError, as_domain
 
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options, rest = parser.parse_known_args(arguments)
     if rest:  # argparse takes positionals up to the first option only
-        if options.command != "run" or any(word.startswith("-") for word in rest):
+        if options.command not in ("run", "plan") or any(word.startswith("-") for word in rest):
             parser.error(f"`a known argument` must hold, but got {' '.join(rest)}")
         options.fields += rest
     try:
@@ -69,6 +70,26 @@ def _parser() -> argparse.ArgumentParser:
         epilog=RUN_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    _add_study(command)
+    command.add_argument("--out", type=Path, help="a new folder for the run (default: runs/STUDY-TIME)")
+    command.add_argument("--quiet", action="store_true", help="print nothing but the results")
+    command.set_defaults(action=_run)
+    command = commands.add_parser(
+        "plan",
+        help="say how a study would run, and train nothing",
+        description="Compile and time a study briefly; print groups, programs, widths, memory and time.",
+    )
+    _add_study(command)
+    command.set_defaults(action=_plan)
+    command = commands.add_parser(
+        "list", help="list the ready studies", description="List the ready studies."
+    )
+    command.set_defaults(action=_list)
+    return parser
+
+
+def _add_study(command: argparse.ArgumentParser) -> None:
+    """The arguments that say what to train."""
     command.add_argument(
         "study", metavar="STUDY", help="a ready study, module:object, file.py:object or a .toml file"
     )
@@ -80,30 +101,42 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--steps", type=int, help="training steps per member")
     command.add_argument("--samples", type=int, help="joint draws of the sampled fields")
-    command.add_argument("--out", type=Path, help="a new folder for the run (default: runs/STUDY-TIME)")
     command.add_argument(
         "--root-seed", type=int, default=0, help="what all randomness derives from (default: 0)"
     )
     command.add_argument("--members-per-chunk", type=int, help="how many members train at once")
-    command.add_argument("--quiet", action="store_true", help="print nothing but the results")
-    command.set_defaults(action=_run)
-    command = commands.add_parser(
-        "list", help="list the ready studies", description="List the ready studies."
-    )
-    command.set_defaults(action=_list)
-    return parser
 
 
-def _run(options: argparse.Namespace) -> int:
+def _named_study(options: argparse.Namespace) -> Reference:
+    """The study that the arguments name, with what they change."""
     use_cpu_cores()
     _use_compilation_cache()
     named = resolve(options.study)
-    study = with_options(named.study, dict(_assignment(word) for word in options.fields), steps=options.steps)
+    space = dict(_assignment(word) for word in options.fields)
+    return named._replace(
+        study=with_options(named.study, space, steps=options.steps),
+        options=named.options if options.samples is None else {"samples": options.samples},
+    )
+
+
+def _plan(options: argparse.Namespace) -> int:
+    named = _named_study(options)
+    population = populate(named.study, named.options.get("samples"), options.root_seed)
+    prepared = prepare(
+        named.study, population, options.root_seed, None, options.members_per_chunk, remember=False
+    )
+    for label, value in report_plan(prepared):
+        print(f"{label:20}{value}")
+    return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    named = _named_study(options)
     out = options.out or _new_folder(named.name)
     try:
         results = run(
-            study,
-            samples=options.samples or named.options.get("samples"),
+            named.study,
+            samples=named.options.get("samples"),
             out=out,
             root_seed=options.root_seed,
             members_per_chunk=options.members_per_chunk,

@@ -9,8 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from sweeps.space import StudyError
-from sweeps.trial import Data, Study
+from sweeps.checking import scalars
+from sweeps.population import configure
+from sweeps.streams import Block
+from sweeps.trial import Study
 
 AXIS = "members"
 ALIVE = -1  # `diverged_at` of a member that has not diverged
@@ -47,19 +49,21 @@ class Carry(NamedTuple):
 
 
 class Program(NamedTuple):
-    """The compiled functions of one static group; each compiles once per width.
+    """The functions of one static group; each compiles once per width.
 
     Attributes:
-        init: `(root, members) -> carry`.
+        init: `(root, members, example batch) -> carry`.
         advance: `(root, members, carry, train, start, stop) -> carry`; the bounds are traced.
         evaluate: `(members, carry, evaluation) -> (metrics, carry with sums at zero)`.
         mesh: the devices.
+        loop: `scan` or `host`.
     """
 
     init: Any
     advance: Any
     evaluate: Any
     mesh: Mesh
+    loop: str
 
 
 def make_mesh(devices: Sequence[Any]) -> Mesh:
@@ -81,33 +85,35 @@ def place_data(mesh: Mesh, data: Any) -> Any:
     return jax.device_put(data, NamedSharding(mesh, PartitionSpec()))
 
 
-def build(study: Study, statics: dict[str, Any], mesh: Mesh) -> Program:
+def build(study: Study, statics: dict[str, Any], mesh: Mesh, loop: str = "scan") -> Program:
     """The program of one static group.
 
     Args:
         study: the study; its trial's functions are traced when the program first runs.
         statics: the group's static values.
         mesh: the devices that share the members.
+        loop: `scan` loops over steps inside the program; `host` calls a program of one step, which some
+            operations run faster in on CPU.
     """
     trial = study.trial
-    configure = partial(_configure, trial.config, statics)
+    configured = partial(configure, trial.config, statics)
     has_diverged = trial.diverged or _any_non_finite
 
     def init_member(root: jax.Array, values: dict[str, Any], seed: jax.Array) -> Any:
         key = jax.random.fold_in(jax.random.fold_in(root, INITIALISATION), seed)
-        return trial.init(configure(values), key)
+        return trial.init(configured(values), key)
 
     def step_member(
         root: jax.Array, values: dict[str, Any], seed: jax.Array, state: Any, batch: Any, step: Any
     ):
         key = jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(root, STEP), seed), step)
-        config = configure(values)
+        config = configured(values)
         state, metrics = trial.step(config, state, batch, key)
-        metrics = _scalars(metrics)
+        metrics = scalars(metrics)
         return state, metrics, has_diverged(config, state, metrics)
 
     def evaluate_member(values: dict[str, Any], state: Any, evaluation: Any) -> dict[str, Any]:
-        return _scalars(trial.evaluate(configure(values), state, evaluation))
+        return scalars(trial.evaluate(configured(values), state, evaluation))
 
     def init(root: jax.Array, members: Members, example: Any) -> Carry:
         state = jax.vmap(init_member, in_axes=(None, 0, 0))(root, members.values, members.seeds)
@@ -121,24 +127,28 @@ def build(study: Study, statics: dict[str, Any], mesh: Mesh) -> Program:
             counts=jnp.zeros(width, jnp.int32),
         )
 
-    def advance(root: jax.Array, members: Members, carry: Carry, train: Any, start: Any, stop: Any) -> Carry:
+    def one_step(root: jax.Array, members: Members, train: Any, step: Any, carry: Carry, order: Any):
         batches = _batches(study, root, members.seeds, train)
+        batch, order = batches.take(step, order)
         step_all = jax.vmap(step_member, in_axes=(None, 0, 0, 0, batches.axis, None))
+        state, metrics, bad = step_all(root, members.values, members.seeds, carry.state, batch, step)
+        alive = carry.diverged_at == ALIVE
+        freeze = partial(_where_rows, alive)
+        return Carry(
+            state=jax.tree.map(freeze, state, carry.state),
+            diverged_at=jnp.where(alive & bad, step + 1, carry.diverged_at),
+            sums={name: carry.sums[name] + jnp.where(alive, metrics[name], 0) for name in metrics},
+            counts=carry.counts + alive,
+        ), order
 
+    def first_order(root: jax.Array, members: Members, train: Any, step: Any) -> Any:
+        return _batches(study, root, members.seeds, train).order(step)
+
+    def advance(root: jax.Array, members: Members, carry: Carry, train: Any, start: Any, stop: Any) -> Carry:
         def body(step: Any, loop: tuple[Carry, Any]) -> tuple[Carry, Any]:
-            carry, order = loop
-            batch, order = batches.take(step, order)
-            state, metrics, bad = step_all(root, members.values, members.seeds, carry.state, batch, step)
-            alive = carry.diverged_at == ALIVE
-            freeze = partial(_where_rows, alive)
-            return Carry(
-                state=jax.tree.map(freeze, state, carry.state),
-                diverged_at=jnp.where(alive & bad, step + 1, carry.diverged_at),
-                sums={name: carry.sums[name] + jnp.where(alive, metrics[name], 0) for name in metrics},
-                counts=carry.counts + alive,
-            ), order
+            return one_step(root, members, train, step, *loop)
 
-        return jax.lax.fori_loop(start, stop, body, (carry, batches.order(start)))[0]
+        return jax.lax.fori_loop(start, stop, body, (carry, first_order(root, members, train, start)))[0]
 
     def evaluate(members: Members, carry: Carry, evaluation: Any) -> tuple[dict[str, jax.Array], Carry]:
         metrics = jax.vmap(evaluate_member, in_axes=(0, 0, None))(members.values, carry.state, evaluation)
@@ -149,53 +159,33 @@ def build(study: Study, statics: dict[str, Any], mesh: Mesh) -> Program:
         return steps | metrics, fresh
 
     rows, whole = PartitionSpec(AXIS), PartitionSpec()
+    orders = rows if study.batches == "per_seed" else whole
     # check_vma=False: with the check on, gradients of leaves that do not vary over devices (zero biases)
     # would be summed over devices.
     share = partial(jax.shard_map, mesh=mesh, check_vma=False)
+    begin = jax.jit(share(first_order, in_specs=(whole, rows, whole, whole), out_specs=orders))
+    step_once = jax.jit(
+        share(one_step, in_specs=(whole, rows, whole, whole, rows, orders), out_specs=(rows, orders)),
+        donate_argnums=(4, 5),
+    )
+
+    def advance_from_host(
+        root: Any, members: Members, carry: Carry, train: Any, start: Any, stop: Any
+    ) -> Carry:
+        order = begin(root, members, train, np.int32(start))
+        for step in range(start, stop):
+            carry, order = step_once(root, members, train, np.int32(step), carry, order)
+        return carry
+
+    scanned = share(advance, in_specs=(whole, rows, rows, whole, whole, whole), out_specs=rows)
     return Program(
         init=jax.jit(share(init, in_specs=(whole, rows, whole), out_specs=rows)),
-        advance=jax.jit(
-            share(advance, in_specs=(whole, rows, rows, whole, whole, whole), out_specs=rows),
-            donate_argnums=2,
-        ),
+        advance=jax.jit(scanned, donate_argnums=2) if loop == "scan" else advance_from_host,
         evaluate=jax.jit(
             share(evaluate, in_specs=(rows, rows, whole), out_specs=(rows, rows)), donate_argnums=1
         ),
         mesh=mesh,
-    )
-
-
-def check(study: Study, statics: dict[str, Any], values: dict[str, np.ndarray]) -> list[str]:
-    """Runs the trial's functions on shapes alone, so that what is wrong with them is said before compiling.
-
-    Args:
-        study: the study.
-        statics: the static values of a group.
-        values: the traced values of one of its members, arrays of one row.
-
-    Returns:
-        The names of the metrics that an evaluation reports.
-    """
-    trial = study.trial
-    data = trial.data or Data(None, None)
-
-    def one_step(root: jax.Array, columns: dict[str, Any], batch: Any, evaluation: Any) -> dict[str, Any]:
-        config = _configure(trial.config, statics, columns)
-        state, metrics = trial.step(config, trial.init(config, root), batch, root)
-        return _scalars(metrics) | _scalars(trial.evaluate(config, state, evaluation))
-
-    columns = {name: jnp.asarray(column[0]) for name, column in values.items()}
-    return list(jax.eval_shape(one_step, jax.random.key(0), columns, example_batch(study), data.evaluation))
-
-
-def example_batch(study: Study) -> Any:
-    """A batch of the shape that steps will see, made of zeros; None where there is no training data."""
-    data = study.trial.data
-    if data is None or data.train is None:
-        return None
-    size = study.trial.batch_size
-    return jax.tree.map(
-        lambda array: jnp.zeros((size or len(array), *array.shape[1:]), array.dtype), data.train
+        loop=loop,
     )
 
 
@@ -209,6 +199,8 @@ class _Batches(NamedTuple):
 
 def _batches(study: Study, root: jax.Array, seeds: jax.Array, train: Any) -> _Batches:
     size = study.trial.batch_size
+    if isinstance(train, Block):
+        return _Batches(None, lambda step: (), lambda step, order: (_at(train, step), order))
     if train is None or size is None:
         return _Batches(None, lambda step: (), lambda step, order: (train, order))
     count = len(jax.tree.leaves(train)[0])
@@ -231,30 +223,27 @@ def _batches(study: Study, root: jax.Array, seeds: jax.Array, train: Any) -> _Ba
     return _Batches(0 if per_seed else None, lambda step: of_epoch(step // per_epoch), take)
 
 
-def _configure(config: type, statics: dict[str, Any], values: dict[str, Any]) -> Any:
-    """A configuration with traced values; `__post_init__` has seen the concrete ones and does not run."""
-    instance = object.__new__(config)
-    for name, value in (statics | values).items():
-        object.__setattr__(instance, name, value)
-    return instance
+def _at(block: Block, step: Any) -> Any:
+    return jax.tree.map(lambda rows: rows[step - block.first], block.batches)
 
 
 def _where_rows(mask: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
     return jnp.where(mask.reshape(mask.shape + (1,) * (new.ndim - 1)), new, old)
 
 
-def _scalars(metrics: dict[str, Any]) -> dict[str, jax.Array]:
-    """The metrics as float32 scalars."""
-    found = {}
-    for name, value in metrics.items():
-        value = jnp.asarray(value)
-        if value.shape != ():
-            raise StudyError(f"`metric {name} is a scalar` must hold, but got shape {value.shape}")
-        found[name] = value.astype(jnp.float32)
-    return found
-
-
 def _any_non_finite(config: Any, state: Any, metrics: dict[str, jax.Array]) -> jax.Array:
     leaves = [leaf for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
     leaves += [metrics[name] for name in ("train/loss",) if name in metrics]
     return jnp.any(jnp.asarray([~jnp.all(jnp.isfinite(leaf)) for leaf in leaves], dtype=bool))
+
+
+def program_bytes(program: Program, *arguments: Any) -> int:
+    """What a step needs on each device: arguments, results and temporaries, as the compiler counts them.
+
+    Args:
+        program: a program whose loop is `scan`.
+        *arguments: what `advance` will be called with.
+    """
+    found = program.advance.lower(*arguments).compile().memory_analysis()
+    sizes = found.argument_size_in_bytes + found.output_size_in_bytes + found.temp_size_in_bytes
+    return int(sizes - found.alias_size_in_bytes)

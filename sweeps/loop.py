@@ -1,12 +1,8 @@
 """`run`: the loop over chunks that ties the parts together."""
 
-import hashlib
-import importlib.metadata
-import itertools
-import json
-import platform
+import collections
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,15 +10,42 @@ import jax
 import numpy as np
 import pyarrow as pa
 
-from sweeps import execute, planning, store
+from sweeps import execute, measurement, planning, store
+from sweeps.checking import check, example_batch
+from sweeps.manifest import describe
+from sweeps.measurement import Bench, Choice
+from sweeps.planning import Chunk
 from sweeps.population import Population, populate, traced_columns
 from sweeps.progress import Display
 from sweeps.results import Results, load
-from sweeps.space import StudyError, text
-from sweeps.trial import Data, Study, unknown
+from sweeps.space import StudyError
+from sweeps.streams import Block, blocks, check_stream, is_stream
+from sweeps.tables import member_rows, metric_rows, with_pending
+from sweeps.trial import Study, unknown
 
 SPAN_SECONDS = 2.0  # signals, progress and divergence are dealt with at least this often
 IN_MEMORY_MEMBERS = 100_000
+CHECKED_GROUPS = 8  # whose functions are checked before anything is compiled
+
+
+class Prepared(NamedTuple):
+    """A study that is checked and planned, with nothing trained.
+
+    Attributes:
+        study: the study.
+        population: its members.
+        bench: the devices, and what all members share on them.
+        choice: the width and loop that were chosen.
+        chunks: the plan.
+        programs: the program of a static group and loop mode.
+    """
+
+    study: Study
+    population: Population
+    bench: Bench
+    choice: Choice
+    chunks: list[Chunk]
+    programs: Callable[[int, str], execute.Program]
 
 
 def run(
@@ -44,7 +67,7 @@ def run(
         out: a new folder to keep the run in; None keeps it in memory.
         root_seed: what all randomness derives from, a whole number ≥ 0.
         devices: the devices that share the members; None takes all.
-        members_per_chunk: how many members run at once; None chooses.
+        members_per_chunk: how many members run at once; None measures and chooses.
         progress: whether to show progress on standard error.
         name: what the manifest calls the study.
 
@@ -64,32 +87,34 @@ def run(
         raise StudyError(
             f"`out` must be given above {IN_MEMORY_MEMBERS} members, but got {len(population)} and no out"
         )
-    mesh = execute.make_mesh(list(devices) if devices else jax.devices())
-    reported = execute.check(study, population.statics[0], traced_columns(population, np.zeros(1, int)))
-    if study.metric not in reported:
-        raise StudyError(
-            f"`metric is reported by the trial` must hold, but got {unknown(study.metric, reported)}"
-        )
-    chunks = planning.cut(population.groups, mesh.size, members_per_chunk)
-    manifest = _describe(study, population, samples, root_seed, mesh, chunks, name)
+    if out is not None:
+        store.check_new(out)
+    prepared = prepare(study, population, root_seed, devices, members_per_chunk)
+    mesh, loop = prepared.bench.mesh, prepared.choice.loop
+    manifest = describe(
+        study,
+        population,
+        name=name,
+        samples=samples,
+        root_seed=root_seed,
+        mesh=mesh,
+        loop=loop,
+        chunks=prepared.chunks,
+    )
     directory = None if out is None else store.create(out, manifest)
-
     tables: list[tuple[pa.Table, pa.Table]] = []
-    shared = _share(study, mesh, root_seed)
-    pace = Pace()
     with Display(len(population), study.steps, shown=progress) as display:
+        if mesh.size < len(devices or jax.devices()):
+            display.note(f"{mesh.size} of the devices are used: there are no more members in a group")
         try:
-            for group, own in itertools.groupby(chunks, key=lambda chunk: chunk.group):
-                program = execute.build(study, population.statics[group], mesh)
-                for chunk in own:
-                    rows = _train(study, population, chunk, program, shared, pace, display)
-                    if directory is None:
-                        tables.append(rows)
-                    else:
-                        store.commit(directory, f"{chunk.name}-0-{study.steps}", *rows)
+            for chunk, rows in _train_all(prepared, display):
+                if directory is None:
+                    tables.append(rows)
+                else:
+                    store.commit(directory, f"{chunk.name}-0-{study.steps}", *rows)
         finally:
             if directory is not None:
-                _derive(directory, population)
+                store.derive(directory, with_pending(population, store.read(directory, "members")))
     if directory is not None:
         return load(directory)
     members, metrics = (
@@ -98,13 +123,61 @@ def run(
     return Results(members.sort_by(store.ORDER[:1]), metrics.sort_by(store.ORDER), manifest)
 
 
-class Shared(NamedTuple):
-    """What all members see: the root key, the data, and a batch's shape."""
+def prepare(
+    study: Study,
+    population: Population,
+    root_seed: int,
+    devices: Sequence[Any] | None = None,
+    members_per_chunk: int | None = None,
+    remember: bool = True,
+) -> Prepared:
+    """Checks a study and plans its chunks.
 
-    root: jax.Array
-    train: Any
-    evaluation: Any
-    example: Any
+    Args:
+        study: the study.
+        population: its members.
+        root_seed: what all randomness derives from.
+        devices: the devices that share the members; None takes all.
+        members_per_chunk: how many members run at once; None measures and chooses.
+        remember: whether an earlier choice will do; False measures at two widths in any case.
+
+    Raises:
+        StudyError: a function of the trial cannot be used, or the metric is not among those it reports.
+    """
+    largest = int(np.bincount(population.groups).max())
+    mesh = execute.make_mesh(list(devices or jax.devices())[:largest])
+    train = study.trial.data.train if study.trial.data else None
+    if is_stream(train):
+        check_stream(train, chunks=1)
+    for group in range(min(len(population.statics), CHECKED_GROUPS)):
+        member = np.flatnonzero(population.groups == group)[:1]
+        reported = check(study, population.statics[group], traced_columns(population, member))
+        if study.metric not in reported:
+            raise StudyError(
+                f"`metric is reported by the trial` must hold, but got {unknown(study.metric, reported)}"
+            )
+    cache: dict[tuple[int, str], execute.Program] = {}
+
+    def programs(group: int, loop: str) -> execute.Program:
+        if (group, loop) not in cache:
+            for other in [key for key in cache if key[0] != group]:
+                del cache[other]  # the programs of a group that is done are not needed again
+            cache[group, loop] = execute.build(study, population.statics[group], mesh, loop)
+        return cache[group, loop]
+
+    bench = measurement.place(study, population, mesh, root_seed)
+    most = members_per_chunk
+    if most is not None and remember:
+        choice = Choice(max(1, most // mesh.size), "scan", (), None)
+    else:
+        per_device = None if most is None else max(1, most // mesh.size)
+        choice = measurement.choose(bench, lambda loop: programs(bench.group, loop), per_device, remember)
+    chunks = planning.cut(
+        population.groups, mesh.size, choice.per_device * mesh.size if most is None else most
+    )
+    if is_stream(train):
+        check_stream(train, len(chunks))
+    return Prepared(study, population, bench, choice, chunks, programs)
 
 
 class Pace:
@@ -124,150 +197,115 @@ class Pace:
         self.seconds_per_step = 0.1 if self.seconds_per_step is None else seconds / steps
 
 
-def _share(study: Study, mesh: Any, root_seed: int) -> Shared:
-    data = study.trial.data or Data(None, None)
-    root = jax.random.key(root_seed, impl="threefry2x32")
-    root, train, evaluation = execute.place_data(mesh, (root, data.train, data.evaluation))
-    return Shared(root, train, evaluation, execute.example_batch(study))
+def _train_all(prepared: Prepared, display: Display) -> Iterator[tuple[Chunk, tuple[pa.Table, pa.Table]]]:
+    """Every chunk with its rows; one that does not fit the memory is cut in halves, and so are the rest."""
+    waiting = collections.deque(prepared.chunks)
+    pace, devices = Pace(), prepared.bench.mesh.size
+    while waiting:
+        chunk = waiting.popleft()
+        try:
+            rows = _train(prepared, chunk, pace, display)
+        except jax.errors.JaxRuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error) or chunk.width <= devices:
+                raise
+            display.note(
+                f"out of memory with {chunk.width} members at once; going on with {chunk.width // 2}"
+            )
+            rest = np.concatenate([chunk.members, *(later.members for later in waiting)])
+            waiting = collections.deque(
+                planning.cut(prepared.population.groups, devices, max(chunk.width // 2, 1), only=rest)
+            )
+            continue
+        yield chunk, rows
 
 
-def _train(
-    study: Study,
-    population: Population,
-    chunk: planning.Chunk,
-    program: execute.Program,
-    shared: Shared,
-    pace: Pace,
-    display: Display,
-) -> tuple[pa.Table, pa.Table]:
+def _train(prepared: Prepared, chunk: Chunk, pace: Pace, display: Display) -> tuple[pa.Table, pa.Table]:
     """Trains one chunk from its first step to its last; returns its rows of members and metrics."""
-    padding = np.repeat(chunk.members[-1:], chunk.width - len(chunk.members))
-    ids = np.concatenate([chunk.members, padding])
-    members = execute.place_members(program.mesh, traced_columns(population, ids), population.seeds[ids])
-    carry = program.init(shared.root, members, shared.example)
+    study, population, bench = prepared.study, prepared.population, prepared.bench
+    program, count = prepared.programs(chunk.group, prepared.choice.loop), len(chunk.members)
+    ids = np.resize(chunk.members, chunk.width)  # rows past the members repeat them, and are dropped
+    members = execute.place_members(bench.mesh, traced_columns(population, ids), population.seeds[ids])
+    carry = program.init(bench.root, members, example_batch(study))
     evaluations: list[tuple[int, dict[str, np.ndarray]]] = []
-    step, loss = 0, float("nan")
+    feed, step, loss = _feed(bench), 0, float("nan")
     for target in study.evaluation_steps:
         while step < target:
-            stop = step + pace.span(target - step)
+            train, last = feed(step)
+            stop = step + pace.span(min(target, last) - step)
             began = time.monotonic()
-            carry = jax.block_until_ready(
-                program.advance(shared.root, members, carry, shared.train, step, stop)
-            )
+            carry = program.advance(bench.root, members, carry, train, np.int32(step), np.int32(stop))
+            jax.block_until_ready(carry)
             pace.saw(stop - step, time.monotonic() - began)
             step = stop
-            display.chunk(len(chunk.members), step, loss)
-        values, carry = program.evaluate(members, carry, shared.evaluation)
-        evaluations.append(
-            (step, {name: np.asarray(rows)[: len(chunk.members)] for name, rows in values.items()})
-        )
+            display.chunk(count, step, loss)
+        values, carry = program.evaluate(members, carry, bench.evaluation)
+        evaluations.append((step, {name: np.asarray(rows)[:count] for name, rows in values.items()}))
         if "train/loss" in values:
-            loss = _finite_mean(evaluations[-1][1]["train/loss"])
-    diverged_at = np.asarray(carry.diverged_at)[: len(chunk.members)]
-    display.finish(len(chunk.members), int((diverged_at != execute.ALIVE).sum()))
-    status = np.where(diverged_at == execute.ALIVE, "done", "diverged")
-    return member_rows(population, chunk.members, status, diverged_at), metric_rows(
-        chunk.members, diverged_at, evaluations
+            losses = evaluations[-1][1]["train/loss"]
+            loss = float(np.mean(losses[np.isfinite(losses)])) if np.isfinite(losses).any() else float("nan")
+    diverged_at = np.asarray(carry.diverged_at)[:count]
+    alive = diverged_at == execute.ALIVE
+    display.finish(count, int((~alive).sum()))
+    rows = member_rows(population, chunk.members, np.where(alive, "done", "diverged"), diverged_at)
+    return rows, metric_rows(chunk.members, diverged_at, evaluations)
+
+
+def _feed(bench: Bench) -> Callable[[int], tuple[Any, int]]:
+    """What gives `advance` its data from a step on, and says up to which step that lasts."""
+    if not isinstance(bench.train, Block):
+        return lambda step: (bench.train, 2**31 - 1)
+    assert bench.study.trial.data is not None  # a block comes from somewhere
+    train = bench.study.trial.data.train
+    stream = blocks(train, bench.study.steps, lambda batches: execute.place_data(bench.mesh, batches))
+    held: list[Block] = []
+
+    def feed(step: int) -> tuple[Block, int]:
+        while not held or step >= _end(held[0]):
+            held[:] = [next(stream)]
+        return held[0], _end(held[0])
+
+    return feed
+
+
+def _end(block: Block) -> int:
+    return int(block.first) + len(jax.tree.leaves(block.batches)[0])
+
+
+def report_plan(prepared: Prepared) -> list[tuple[str, str]]:
+    """What `sweeps plan` prints: labels and values.
+
+    Args:
+        prepared: a study that was measured.
+    """
+    population, chunks, choice = prepared.population, prepared.chunks, prepared.choice
+    mesh, study = prepared.bench.mesh, prepared.study
+    best = planning.fastest(choice.measurements)
+    seconds = (
+        len(chunks) * study.steps * best.seconds_per_step + len(population.statics) * best.compile_seconds
     )
-
-
-def member_rows(
-    population: Population, members: np.ndarray, status: np.ndarray, diverged_at: np.ndarray
-) -> pa.Table:
-    """The rows of `members.parquet`: id, seed, group, status, and every field of the configuration."""
-    columns: dict[str, Any] = {
-        "member": pa.array(members, pa.int64()),
-        "seed": pa.array(population.seeds[members], pa.uint32()),
-        "group": pa.array(population.groups[members], pa.int32()),
-        "status": pa.array(status, pa.string()),
-        "diverged_at": pa.array(diverged_at, pa.int32(), mask=diverged_at == execute.ALIVE),
-        "stopped_at": pa.nulls(len(members), pa.int32()),
-    }
-    for field in population.fields:
-        column = population.columns.get(field.name)
-        values = [population.fixed[field.name]] * len(members) if column is None else column[members].tolist()
-        kind = {float: pa.float64(), int: pa.int64(), bool: pa.bool_(), str: pa.string()}.get(field.kind)
-        # A value that Parquet has no type for is kept as what a person would read.
-        columns[field.name] = pa.array(values, kind) if kind else pa.array([str(value) for value in values])
-    return pa.table(columns)
-
-
-def metric_rows(
-    members: np.ndarray, diverged_at: np.ndarray, evaluations: list[tuple[int, dict[str, np.ndarray]]]
-) -> pa.Table:
-    """The rows of `metrics.parquet`; a diverged member's end with the first evaluation after it diverged."""
-    steps = np.asarray([step for step, _ in evaluations])
-    names = list(evaluations[0][1])
-    before = np.searchsorted(steps, diverged_at)  # evaluations that came before the divergence
-    kept = np.where(diverged_at == execute.ALIVE, len(steps), before + 1)
-    mask = np.arange(len(steps)) < kept[:, None]
-    columns: dict[str, Any] = {
-        "member": pa.array(np.broadcast_to(members[:, None], mask.shape)[mask], pa.int64()),
-        "step": pa.array(np.broadcast_to(steps, mask.shape)[mask], pa.int64()),
-    }
-    for name in names:
-        stacked = np.stack([values[name] for _, values in evaluations], axis=1)
-        columns[name] = pa.array(stacked[mask], pa.float32())
-    return pa.table(columns)
-
-
-def _derive(directory: Path, population: Population) -> None:
-    """Writes the tables of the whole run from its chunks; members that no chunk holds yet are pending."""
-    members, metrics = store.read(directory, "members"), store.read(directory, "metrics")
-    found = np.zeros(0, int) if members is None else members["member"].to_numpy()
-    pending = np.setdiff1d(np.arange(len(population)), found)
-    rows = member_rows(
-        population, pending, np.full(len(pending), "pending"), np.full(len(pending), execute.ALIVE, np.int32)
-    )
-    table = rows if members is None else pa.concat_tables([members, rows])
-    store.write_table(directory, "members", table.sort_by(store.ORDER[:1]))
-    if metrics is not None:
-        store.write_table(directory, "metrics", metrics)
-
-
-def _describe(
-    study: Study,
-    population: Population,
-    samples: int | None,
-    root_seed: int,
-    mesh: Any,
-    chunks: list[planning.Chunk],
-    name: str,
-) -> dict[str, Any]:
-    """The manifest: what was asked for, by what it was run, and how it was planned."""
-    packages = ("lrelu-jax", "jax", "jaxlib", "flax", "optax", "numpy")
-    device = mesh.devices.flat[0]
-    described = {
-        "study": name,
-        "config": population.config.__name__,
-        "fields": [field.name for field in population.fields],
-        "swept": list(population.swept),
-        "space": {field: text(domain) for field, domain in study.domains.items()},
-        "steps": study.steps,
-        "metric": study.metric,
-        "mode": study.mode,
-        "batches": study.batches,
-        "batch_size": study.trial.batch_size,
-        "evaluation_steps": list(study.evaluation_steps),
-        "samples": samples,
-        "root_seed": root_seed,
-        "members": len(population),
-    }
-    fingerprint = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
-    return described | {
-        "fingerprint": fingerprint,
-        "versions": {"python": platform.python_version()}
-        | {name: importlib.metadata.version(name) for name in packages},
-        "numerical_setting": {
-            "platform": device.platform,
-            "device_kind": device.device_kind,
-            "devices": mesh.size,
-            "members_per_device": sorted({chunk.width // mesh.size for chunk in chunks}),
-        },
-        "plan": {"groups": len(population.statics), "chunks": len(chunks)},
-    }
-
-
-def _finite_mean(values: np.ndarray) -> float:
-    finite = values[np.isfinite(values)]
-    return float(finite.mean()) if len(finite) else float("nan")
+    sizes = [len(values) for values in (np.unique(population.seeds),)]
+    rows = [
+        ("members", f"{len(population)}: {len(population) // sizes[0]} configurations x {sizes[0]} seeds"),
+        ("static groups", f"{len(population.statics)}, one program each"),
+        ("devices", f"{mesh.size} x {mesh.devices.flat[0].device_kind}"),
+        (
+            "members per chunk",
+            f"{chunks[0].width}, {chunks[0].width // mesh.size} per device; {len(chunks)} chunks",
+        ),
+        ("loop", choice.loop),
+    ]
+    if choice.memory is not None:
+        rows.append(("memory per member", f"{choice.memory.per_member / 2**10:.1f} KiB on its device"))
+    rows.append(("memory per device", f"{best.bytes_per_device / 2**20:.1f} MiB"))
+    for measured in choice.measurements:
+        cost = planning.cost(measured) / mesh.size * 1e6
+        label = f"{measured.per_device} per device, {measured.loop}"
+        rows.append(
+            (
+                "measured",
+                f"{label}: {cost:.1f} µs per member and step, compiled in {measured.compile_seconds:.1f} s",
+            )
+        )
+    rows.append(("member-steps", f"{len(population) * study.steps:,}"))
+    rows.append(("predicted time", f"{seconds:.0f} s, evaluations not counted"))
+    return rows

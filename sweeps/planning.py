@@ -1,12 +1,18 @@
-"""Which members run together: chunks of equal width, cut from each static group."""
+"""Members, memory and measurements to chunks: pure functions, and what `sweeps plan` prints."""
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from sweeps.space import StudyError
 
-MEMBERS_PER_DEVICE = 4
+# State that fits beside its gradients in a core's cache; wider populations of the same model ran slower.
+CPU_STATE_BYTES = 1.5 * 2**20
+MOST_PER_DEVICE = 4096
+MEMORY_SHARE = 0.9  # of an accelerator's memory; the rest is for what the allocator cannot use
+EXPLORE_ABOVE = 40  # times the compile time: exploring another width must cost less than a few percent
 
 
 class Chunk(NamedTuple):
@@ -28,7 +34,32 @@ class Chunk(NamedTuple):
         return f"{self.group}-{int(self.members[0])}"
 
 
-def cut(groups: np.ndarray, devices: int, members_per_chunk: int | None = None) -> list[Chunk]:
+class Measurement(NamedTuple):
+    """One candidate, compiled and timed.
+
+    Attributes:
+        per_device: members per device.
+        loop: `scan` for one program over many steps, `host` for one call per step.
+        seconds_per_step: of all members of a chunk together.
+        compile_seconds: what compiling took, or what reading it from the cache took.
+        bytes_per_device: what the program needs on each device: arguments, results and temporaries.
+    """
+
+    per_device: int
+    loop: str
+    seconds_per_step: float
+    compile_seconds: float
+    bytes_per_device: int
+
+
+class Memory(NamedTuple):
+    """What a program needs on a device: `fixed + per_member * members`, in bytes."""
+
+    fixed: float
+    per_member: float
+
+
+def cut(groups: np.ndarray, devices: int, most: int, only: np.ndarray | None = None) -> list[Chunk]:
     """Cuts every group into chunks of one width, the last of which may be padded.
 
     The width is as even as it can be: 10 members at most 8 to a chunk make two chunks of 5, not 8 and 2.
@@ -36,22 +67,107 @@ def cut(groups: np.ndarray, devices: int, members_per_chunk: int | None = None) 
     Args:
         groups: one static group per member.
         devices: how many devices share a chunk; widths are multiples of it.
-        members_per_chunk: the largest width wanted; None chooses.
+        most: the largest width wanted.
+        only: the ids to cut; None cuts all.
 
     Raises:
-        StudyError: `members_per_chunk` is not positive.
+        StudyError: `most` is not positive.
 
     Example:
-        >>> [len(chunk.members) for chunk in cut(np.zeros(10, int), devices=1, members_per_chunk=8)]
+        >>> [len(chunk.members) for chunk in cut(np.zeros(10, int), devices=1, most=8)]
         [5, 5]
     """
-    if members_per_chunk is not None and members_per_chunk < 1:
-        raise StudyError(f"`1 <= members_per_chunk` must hold, but got {members_per_chunk}")
-    most = members_per_chunk or MEMBERS_PER_DEVICE * devices
+    if most < 1:
+        raise StudyError(f"`1 <= members_per_chunk` must hold, but got {most}")
+    ids = np.arange(len(groups)) if only is None else only
+    order = ids[np.argsort(groups[ids], kind="stable")]
+    starts = np.flatnonzero(np.diff(groups[order], prepend=-1))
     chunks = []
-    for group in range(int(groups.max()) + 1):
-        members = np.flatnonzero(groups == group)
+    for members in np.split(order, starts[1:]):
         even = -(-len(members) // -(-len(members) // most))
         width = -(-even // devices) * devices
+        group = int(groups[members[0]])
         chunks += [Chunk(group, members[at : at + width], width) for at in range(0, len(members), width)]
     return chunks
+
+
+def first_width(state_bytes: int, members: int, devices: int, accelerator: bool) -> int:
+    """The members per device to try first: a power of two, no more than there are members for.
+
+    Args:
+        state_bytes: what one member carries from step to step.
+        members: how many members the largest group has.
+        devices: how many devices share them.
+        accelerator: whether the devices are not CPU cores.
+    """
+    wanted = 256 if accelerator else max(1.0, CPU_STATE_BYTES / max(state_bytes, 1))
+    most = max(1, -(-members // devices))
+    return min(2 ** math.floor(math.log2(min(wanted, MOST_PER_DEVICE))), 2 ** math.ceil(math.log2(most)))
+
+
+def fit_memory(measurements: Sequence[Measurement]) -> Memory | None:
+    """The line through the memory of the narrowest and the widest candidate; None for one width."""
+    widths = sorted({(measured.per_device, measured.bytes_per_device) for measured in measurements})
+    (narrow, small), (wide, large) = widths[0], widths[-1]
+    if narrow == wide:
+        return None
+    slope = max((large - small) / (wide - narrow), 1.0)
+    return Memory(max(small - slope * narrow, 0.0), slope)
+
+
+def widest(memory: Memory, available_bytes: float | int) -> int:
+    """How many members per device fit into the memory.
+
+    Raises:
+        StudyError: not even one does.
+    """
+    room = available_bytes - memory.fixed
+    if room < memory.per_member:
+        need = (memory.fixed + memory.per_member) / 2**20
+        raise StudyError(
+            f"`one member fits into the device's memory` must hold, but got {need:.0f} MiB for one member "
+            f"and {available_bytes / 2**20:.0f} MiB to use"
+        )
+    return int(room // memory.per_member)
+
+
+def next_width(
+    measurements: Sequence[Measurement], member_steps: float | int, devices: int, most: int
+) -> int | None:
+    """The members per device to try next, or None when trying costs more than it can gain.
+
+    Doubles while each doubling is worth 5 %; if the first doubling is not, halves likewise.
+
+    Args:
+        measurements: what was tried, the first width first.
+        member_steps: how much work there is: members times steps.
+        devices: how many devices share a chunk.
+        most: the widest that fits the memory, and that there are members for.
+    """
+    best = fastest(measurements)
+    work = member_steps * best.seconds_per_step / (best.per_device * devices)
+    if work < EXPLORE_ABOVE * max(measured.compile_seconds for measured in measurements):
+        return None
+    tried = {measured.per_device: cost(measured) for measured in measurements}
+    first = measurements[0].per_device
+    for factor in (2.0, 0.5):
+        width = first
+        while (following := int(width * factor)) >= 1 and following <= most:
+            if following not in tried:
+                return following
+            if tried[following] > 0.95 * tried[width]:
+                break
+            width = following
+        if width != first:
+            return None
+    return None
+
+
+def cost(measured: Measurement) -> float:
+    """Seconds per member and step, up to the constant number of devices."""
+    return measured.seconds_per_step / measured.per_device
+
+
+def fastest(measurements: Sequence[Measurement]) -> Measurement:
+    """The candidate with the least time per member and step."""
+    return min(measurements, key=cost)

@@ -109,6 +109,20 @@ def config_of(population: Population, member: int | np.integer) -> Any:
     return population.config(**population.fixed, **values)
 
 
+def configure(config: type, statics: dict[str, Any], values: dict[str, Any]) -> Any:
+    """A configuration with traced values; `__post_init__` has seen the concrete ones and does not run.
+
+    Args:
+        config: the dataclass.
+        statics: the static fields' values.
+        values: the traced fields' values.
+    """
+    instance = object.__new__(config)
+    for name, value in (statics | values).items():
+        object.__setattr__(instance, name, value)
+    return instance
+
+
 def traced_columns(population: Population, members: np.ndarray) -> dict[str, np.ndarray]:
     """The traced hyperparameters of these members of one group, one array per field.
 

@@ -23,6 +23,18 @@ ORDER = [
 ]  # of the rows of metrics; the first alone, of members
 
 
+def check_new(directory: str | Path) -> None:
+    """Raises a StudyError unless a run directory can be made there."""
+    path = Path(directory)
+    if path.exists() and not path.is_dir():
+        raise StudyError(f"`out is a new or empty folder` must hold, but got {path}, which is a file")
+    if path.exists() and any(path.iterdir()):
+        what = "a run" if (path / MANIFEST).exists() else "something else"
+        raise StudyError(
+            f"`out is a new or empty folder` must hold, but got {path}, which holds {what}; name another"
+        )
+
+
 def create(directory: str | Path, manifest: dict[str, Any]) -> Path:
     """Makes a run directory.
 
@@ -33,14 +45,8 @@ def create(directory: str | Path, manifest: dict[str, Any]) -> Path:
     Raises:
         StudyError: the path is not a folder, holds something already, or cannot be written.
     """
+    check_new(directory)
     path = Path(directory)
-    if path.exists() and not path.is_dir():
-        raise StudyError(f"`out is a new or empty folder` must hold, but got {path}, which is a file")
-    if path.exists() and any(path.iterdir()):
-        what = "a run" if (path / MANIFEST).exists() else "something else"
-        raise StudyError(
-            f"`out is a new or empty folder` must hold, but got {path}, which holds {what}; name another"
-        )
     try:
         (path / CHUNKS).mkdir(parents=True)
         _write(path / MANIFEST, json.dumps({"format_version": FORMAT_VERSION, **manifest}, indent=2).encode())
@@ -112,11 +118,23 @@ def read(directory: str | Path, kind: str) -> pa.Table | None:
     return pa.concat_tables(tables, promote_options="default").sort_by(ORDER[: 1 + (kind == "metrics")])
 
 
-def write_table(directory: Path, kind: str, table: pa.Table) -> None:
-    """Writes `members.parquet` or `metrics.parquet`, whole or not at all."""
+def derive(directory: Path, members: pa.Table) -> None:
+    """Writes `members.parquet` and `metrics.parquet`, each whole or not at all.
+
+    Args:
+        directory: the run directory; the metrics are those of its chunks.
+        members: the rows of all members.
+    """
+    _write_table(directory / "members.parquet", members.sort_by(ORDER[:1]))
+    metrics = read(directory, "metrics")
+    if metrics is not None:
+        _write_table(directory / "metrics.parquet", metrics)
+
+
+def _write_table(path: Path, table: pa.Table) -> None:
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink)
-    _write(directory / f"{kind}.parquet", sink.getvalue().to_pybytes())
+    _write(path, sink.getvalue().to_pybytes())
 
 
 def _write(path: Path, content: bytes) -> None:

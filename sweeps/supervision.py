@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from flax import linen as nn
 from flax import nnx
 
+from sweeps.network import evaluation_model, lower_convolutions, lowered_linen, train_outputs, variables
 from sweeps.space import StudyError
 from sweeps.trial import Data, Trial
 
@@ -43,6 +43,7 @@ def supervised(
     loss: Loss | None = None,
     metrics: Mapping[str, Loss] | None = None,
     inspect: Callable[[Any, Any], Mapping[str, Any]] | None = None,
+    lowering: str | None = "auto",
     diverge_above: float | None = None,
 ) -> Trial:
     """A Trial that trains a Flax model on pairs of inputs and targets.
@@ -62,6 +63,8 @@ def supervised(
             `accuracy` for integer targets.
         inspect: `(model, inputs) -> dict of scalars`, called with the evaluation model and the whole
             of the evaluation inputs at each evaluation.
+        lowering: `"auto"` runs convolutions that still have Flax's default in the form that is fast for
+            a population; None leaves the model alone.
         diverge_above: a training loss above this counts as divergence.
 
     Returns:
@@ -83,22 +86,28 @@ def supervised(
         ...     batch_size=128,
         ... )
     """
+    if lowering not in ("auto", None):
+        raise StudyError(f"`lowering is 'auto' or None` must hold, but got {lowering!r}")
+    lower = lowering == "auto"
     loss = _with_config(loss or default_loss)
     measured = {name: _with_config(metric) for name, metric in (metrics or {}).items()}
     if metrics is None and jnp.issubdtype(data.evaluation[1].dtype, jnp.integer):
         measured = {"accuracy": _with_config(accuracy)}
 
-    def init(config: Any, key: jax.Array) -> Training:
+    def build(config: Any, key: jax.Array) -> Any:
         module = model(config, nnx.Rngs(key))
-        params, rest = _variables(module, key, data.evaluation[0])
+        return lower_convolutions(module) if lower else module
+
+    def init(config: Any, key: jax.Array) -> Training:
+        params, rest = variables(build(config, key), key, data.evaluation[0])
         return Training(params, rest, optimizer(config).init(params))
 
     def step(config: Any, state: Training, batch: Any, key: jax.Array) -> tuple[Training, dict[str, Any]]:
         inputs, targets = batch
 
         def objective(params: Any) -> tuple[Any, Any]:
-            module = model(config, nnx.Rngs(key))
-            outputs, rest = _apply(module, params, state.rest, inputs, key)
+            with lowered_linen(lower):
+                outputs, rest = train_outputs(build(config, key), params, state.rest, inputs, key)
             return jnp.mean(_examples("loss", loss(outputs, targets, config), inputs)), rest
 
         (value, rest), gradients = jax.value_and_grad(objective, has_aux=True)(state.params)
@@ -109,7 +118,7 @@ def supervised(
 
     def evaluate(config: Any, state: Training, evaluation: Any) -> dict[str, Any]:
         key = jax.random.key(0)  # nothing random runs in evaluation, but a module may ask for streams
-        module = _evaluation(model(config, nnx.Rngs(key)), state.params, state.rest)
+        module = evaluation_model(build(config, key), state.params, state.rest)
 
         def on_batch(batch: Any) -> dict[str, Any]:
             inputs, targets = batch
@@ -119,9 +128,10 @@ def supervised(
             }
             return {name: jnp.mean(_examples(name, value, inputs)) for name, value in values.items()}
 
-        means = _mean_over_batches(on_batch, evaluation)
-        found = {f"test/{name}": value for name, value in means.items()}
-        return found | dict(inspect(module, evaluation[0]) if inspect else {})
+        with lowered_linen(lower):
+            means = _mean_over_batches(on_batch, evaluation)
+            inspected = dict(inspect(module, evaluation[0])) if inspect else {}
+        return {f"test/{name}": value for name, value in means.items()} | inspected
 
     def diverged(config: Any, state: Training, metrics: dict[str, Any]) -> Any:
         bad = ~jnp.isfinite(metrics["train/loss"])
@@ -161,69 +171,76 @@ def accuracy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
     return (jnp.argmax(outputs, axis=-1) == targets).astype(jnp.float32)
 
 
-def _variables(module: Any, key: jax.Array, inputs: Any) -> tuple[Any, Any]:
-    """What a freshly built module holds: parameters, and all other variables."""
-    if isinstance(module, nnx.Module):
-        return nnx.state(module, nnx.Param), nnx.state(module, _REST)
-    if isinstance(module, nn.Module):
-        one = jax.tree.map(lambda array: jnp.zeros((1, *array.shape[1:]), array.dtype), inputs)
-        variables = dict(module.init(_streams(key), one, **_mode(module, train=False)))
-        return variables.pop("params", {}), variables
-    raise StudyError(
-        f"`model(config, rngs) returns an nnx or linen Module` must hold, but got {type(module).__name__}"
-    )
+class Dropout(nnx.Module):
+    """Dropout whose rate may differ per member: `flax.nnx.Dropout` for a traced rate.
+
+    Zeroes each element with probability `rate` and scales the others by 1 / (1 - rate).
+
+    Args:
+        rate: the probability, a number or a tracer.
+        deterministic: whether to leave inputs as they are; `model.train()` and `model.eval()` set it.
+        rng_collection: the random stream to draw from.
+        rngs: where the stream comes from.
+
+    References:
+        Srivastava et al., 2014, Dropout: A Simple Way to Prevent Neural Networks from Overfitting.
+
+    Example:
+        >>> Dropout(0.5, deterministic=True)(jnp.ones(3))
+        Array([1., 1., 1.], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        rate: Any,
+        *,
+        deterministic: bool = False,
+        rng_collection: str = "dropout",
+        rngs: nnx.Rngs | None = None,
+    ):
+        self.rate = nnx.data(rate) if isinstance(rate, jax.Array) else rate
+        self.deterministic = deterministic
+        self.rngs = None if rngs is None else rngs[rng_collection].fork()
+
+    def __call__(self, inputs: jax.Array) -> jax.Array:
+        """The inputs, dropped out in training mode."""
+        if self.deterministic:
+            return inputs
+        if self.rngs is None:
+            raise ValueError("`rngs` must be given to Dropout in training mode, but got None; pass rngs=rngs")
+        return drop(self.rngs(), inputs, self.rate)
 
 
-def _apply(module: Any, params: Any, rest: Any, inputs: Any, key: jax.Array) -> tuple[Any, Any]:
-    """Outputs in training mode, and the other variables as the call left them."""
-    if isinstance(module, nnx.Module):
-        nnx.update(module, params, rest)
-        outputs = _view(module, train=True)(inputs)
-        return outputs, nnx.state(module, _REST)
-    variables = {"params": params, **rest}
-    mode = _mode(module, train=True)
-    return module.apply(variables, inputs, rngs=_streams(key), mutable=list(rest), **mode)
+def drop(key: jax.Array, inputs: jax.Array, rate: Any) -> jax.Array:
+    """Zeroes each element with probability `rate`, traced or not, and scales the others by 1 / (1 - rate).
+
+    Args:
+        key: the random key.
+        inputs: an array of any shape.
+        rate: the probability; at 1 everything is zero, with a gradient of zero.
+    """
+    keep = 1.0 - jnp.asarray(rate)
+    mask = jax.random.bernoulli(key, keep, inputs.shape)
+    scaled = inputs / jnp.where(keep > 0, keep, 1).astype(inputs.dtype)
+    return jnp.where(mask, scaled, jnp.zeros_like(inputs))
 
 
-def _evaluation(module: Any, params: Any, rest: Any) -> Any:
-    """The module with these variables, called without dropout and with running averages."""
-    if isinstance(module, nnx.Module):
-        nnx.update(module, params, rest)
-        return _view(module, train=False)
-    bound = module.bind({"params": params, **rest})
-    mode = _mode(module, train=False)
-    return _Bound(bound, mode) if mode else bound
+def scaled_schedule(unit_schedule: optax.Schedule, peak: Any) -> optax.Schedule:
+    """A schedule whose height may differ per member: `peak` times a schedule of height one.
 
+    Several of optax's schedules branch in Python on their peak and refuse a traced one.
 
-class _Bound(NamedTuple):
-    """A bound Linen module whose mode arguments are filled in; all else is the module's."""
+    Args:
+        unit_schedule: a schedule whose numbers are all static, such as
+            `optax.warmup_cosine_decay_schedule(0.0, 1.0, 10, 100)`.
+        peak: what multiplies it, a number or a tracer.
 
-    module: Any
-    mode: dict[str, bool]
-
-    def __call__(self, *inputs: Any) -> Any:
-        return self.module(*inputs, **self.mode)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.module, name)
-
-
-_REST = nnx.All(nnx.Variable, nnx.Not(nnx.Any(nnx.Param, nnx.RngState, nnx.Intermediate)))
-
-
-def _view(module: nnx.Module, train: bool) -> Any:
-    return nnx.view(module, deterministic=not train, use_running_average=not train, raise_if_not_found=False)
-
-
-def _mode(module: nn.Module, train: bool) -> dict[str, Any]:
-    parameters = signatures.signature(type(module).__call__).parameters
-    modes = {"train": train, "training": train, "deterministic": not train, "use_running_average": not train}
-    return {name: value for name, value in modes.items() if name in parameters}
-
-
-def _streams(key: jax.Array) -> dict[str, jax.Array]:
-    # Linen falls back to the `params` stream for every name that is not given.
-    return {"params": key, "dropout": jax.random.fold_in(key, 1)}
+    Example:
+        >>> schedule = scaled_schedule(optax.warmup_cosine_decay_schedule(0.0, 1.0, 10, 100), 0.5)
+        >>> float(schedule(10))
+        0.5
+    """
+    return lambda count: unit_schedule(count) * peak
 
 
 def _with_config(metric: Loss) -> Loss:

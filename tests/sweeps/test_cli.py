@@ -40,7 +40,8 @@ def test_run_trains_prints_and_writes(capsys):
 
 
 def test_a_study_from_a_file_a_module_and_toml(capsys, monkeypatch):
-    code = "import sweeps.studies.digits_mlp as d, dataclasses\nmine = dataclasses.replace(d.study, steps=2, space={})\n"
+    code = "import dataclasses\nfrom sweeps.studies.digits_mlp import study\n"
+    code += "mine = dataclasses.replace(study, steps=2, space={})\n"
     Path("own_study.py").write_text(code)
     monkeypatch.syspath_prepend(".")
     Path("own.toml").write_text(

@@ -7,11 +7,11 @@ import pytest
 
 import sweeps
 from sweeps import execute
-from sweeps.population import config_of, populate, traced_columns
+from sweeps.checking import example_batch
+from sweeps.population import populate, traced_columns
 from sweeps.space import StudyError
+from tests.sweeps.alone import ROOT, train_alone
 from tests.sweeps.population_of_mlps import small_study, small_trial
-
-ROOT = 5
 
 
 def start(study, devices=None, width=None):
@@ -23,7 +23,7 @@ def start(study, devices=None, width=None):
     root, train, evaluation = execute.place_data(
         mesh, (jax.random.key(ROOT, impl="threefry2x32"), *study.trial.data)
     )
-    carry = program.init(root, members, execute.example_batch(study))
+    carry = program.init(root, members, example_batch(study))
     return population, program, members, carry, root, train, evaluation
 
 
@@ -36,28 +36,6 @@ def train(study, devices=None, width=None):
     return population, jax.tree.leaves(state), jax.tree.map(np.asarray, metrics), diverged_at
 
 
-def alone(study, population, member):
-    """A member trained by a plain loop over the trial's functions: no vmap, no sharding, no engine.
-
-    It says again, from the documented contract, what keys and batches a member sees.
-    """
-    trial, root, seed = study.trial, jax.random.key(ROOT, impl="threefry2x32"), int(population.seeds[member])
-    fold, config = jax.random.fold_in, config_of(population, member)
-    state = trial.init(config, fold(fold(root, 0), seed))
-    inputs, targets = trial.data.train
-    step_once, per_epoch, losses = jax.jit(trial.step, static_argnums=0), len(inputs) // trial.batch_size, []
-    for step in range(study.steps):
-        order_key = fold(fold(root, 2), step // per_epoch)
-        if study.batches == "per_seed":
-            order_key = fold(order_key, seed)
-        order = jax.random.permutation(order_key, len(inputs))
-        index = order[step % per_epoch * trial.batch_size :][: trial.batch_size]
-        key = fold(fold(fold(root, 1), seed), step)
-        state, metrics = step_once(config, state, (inputs[index], targets[index]), key)
-        losses.append(float(metrics["train/loss"]))
-    return jax.tree.leaves(state.params), float(np.mean(losses))
-
-
 @pytest.mark.parametrize("batches", ["shared", "per_seed"])
 def test_a_population_on_two_devices_equals_each_member_alone(batches):
     study = small_study(
@@ -66,8 +44,8 @@ def test_a_population_on_two_devices_equals_each_member_alone(batches):
     population, params, metrics, diverged_at = train(study, jax.devices()[:2])
     assert (diverged_at == execute.ALIVE).all()
     for member in range(len(population)):
-        expected, loss = alone(study, population, member)
-        for mine, theirs in zip(params, expected, strict=True):
+        expected, loss = train_alone(study, population, member)
+        for mine, theirs in zip(params, jax.tree.leaves(expected.params), strict=True):
             # Another fusion of the same float32 arithmetic, 12 steps on: rounding, no more.
             np.testing.assert_allclose(mine[member], theirs, rtol=1e-5, atol=1e-6)
         assert metrics["train/loss"][member] == pytest.approx(loss, rel=1e-5)
@@ -123,7 +101,7 @@ def test_values_seeds_and_spans_do_not_trace_again():
     other = execute.place_members(
         program.mesh, {**traced_columns(population, np.arange(9)), "alpha": np.ones(9)}, population.seeds + 7
     )
-    program.advance(root, other, program.init(root, other, execute.example_batch(study)), data, 3, 9)
+    program.advance(root, other, program.init(root, other, example_batch(study)), data, 3, 9)
     assert before > 0 and len(traces) == before
 
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeps.planning import cut
+from sweeps.planning import Measurement, cut, fastest, first_width, fit_memory, next_width, widest
 from sweeps.space import StudyError
 
 
@@ -24,3 +24,54 @@ def test_every_member_is_in_one_chunk_of_its_group(groups, devices, most):
 def test_a_width_must_be_positive():
     with pytest.raises(StudyError, match=r"`1 <= members_per_chunk` must hold, but got 0"):
         cut(np.zeros(3, int), 1, 0)
+
+
+def measured(per_device, seconds, compiled=1.0, needed=0, loop="scan"):
+    return Measurement(per_device, loop, seconds, compiled, needed)
+
+
+def explore(seconds, first=4, work=1e9, most=1024):
+    """The widths tried, where a step of `width` members takes `seconds(width)`."""
+    tried = [measured(first, seconds(first))]
+    while (width := next_width(tried, work, 1, most)) is not None:
+        tried.append(measured(width, seconds(width)))
+    return [candidate.per_device for candidate in tried], fastest(tried).per_device
+
+
+def test_exploring_doubles_while_it_pays_and_halves_if_it_does_not():
+    assert explore(lambda width: 1.0) == ([4, 8, 16, 32, 64, 128, 256, 512, 1024], 1024)  # free members
+    assert explore(lambda width: width) == ([4, 8, 2], 4)  # nothing to gain
+    assert explore(lambda width: width**2) == ([4, 8, 2, 1], 1)  # narrower is better
+    assert explore(lambda width: max(16, width)) == ([4, 8, 16, 32], 16)  # a floor at 16
+    assert explore(lambda width: 1.0, most=20) == ([4, 8, 16], 16)
+
+
+def test_a_short_sweep_explores_nothing():
+    assert explore(lambda width: 1.0, work=100) == ([4], 4)
+
+
+def test_memory_is_a_line_through_two_widths():
+    memory = fit_memory([measured(4, 1.0, needed=1400), measured(8, 1.0, needed=1800)])
+    assert memory == (1000.0, 100.0)
+    assert fit_memory([measured(4, 1.0, needed=1400)]) is None
+    assert memory is not None and widest(memory, 1999) == 9 and widest(memory, 2000) == 10
+    with pytest.raises(
+        StudyError, match="`one member fits into the device's memory` must hold, but got 0 MiB for one"
+    ):
+        widest(memory, 1099)
+
+
+@given(st.integers(0, 2**40), st.integers(1, 10**6), st.integers(1, 64), st.booleans())
+def test_the_first_width_is_a_power_of_two_with_members_to_fill_it(
+    state_bytes, members, devices, accelerator
+):
+    width = first_width(state_bytes, members, devices, accelerator)
+    assert width >= 1 and width & (width - 1) == 0
+    assert width == 1 or (width // 2) * devices < members
+    assert width <= 4096
+
+
+def test_cutting_again_keeps_to_the_ids_that_are_left():
+    groups = np.array([0, 1, 0, 1, 0, 1])
+    chunks = cut(groups, devices=1, most=2, only=np.array([2, 4, 5]))
+    assert [(chunk.group, chunk.members.tolist()) for chunk in chunks] == [(0, [2, 4]), (1, [5])]

@@ -1,0 +1,64 @@
+"""The rows of a run: members and metrics, as Arrow tables."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from sweeps.execute import ALIVE
+from sweeps.population import Population
+
+
+def member_rows(
+    population: Population, members: np.ndarray, status: np.ndarray, diverged_at: np.ndarray
+) -> pa.Table:
+    """The rows of `members.parquet`: id, seed, group, status, and every field of the configuration."""
+    columns: dict[str, Any] = {
+        "member": pa.array(members, pa.int64()),
+        "seed": pa.array(population.seeds[members], pa.uint32()),
+        "group": pa.array(population.groups[members], pa.int32()),
+        "status": pa.array(status, pa.string()),
+        "diverged_at": pa.array(diverged_at, pa.int32(), mask=diverged_at == ALIVE),
+        "stopped_at": pa.nulls(len(members), pa.int32()),
+    }
+    for field in population.fields:
+        column = population.columns.get(field.name)
+        values = [population.fixed[field.name]] * len(members) if column is None else column[members].tolist()
+        kind = {float: pa.float64(), int: pa.int64(), bool: pa.bool_(), str: pa.string()}.get(field.kind)
+        # A value that Parquet has no type for is kept as what a person would read.
+        columns[field.name] = pa.array(values, kind) if kind else pa.array([str(value) for value in values])
+    return pa.table(columns)
+
+
+def metric_rows(
+    members: np.ndarray, diverged_at: np.ndarray, evaluations: Sequence[tuple[int, dict[str, np.ndarray]]]
+) -> pa.Table:
+    """The rows of `metrics.parquet`; a diverged member's end with the first evaluation after it diverged."""
+    steps = np.asarray([step for step, _ in evaluations])
+    names = list(evaluations[0][1])
+    before = np.searchsorted(steps, diverged_at)  # evaluations that came before the divergence
+    kept = np.where(diverged_at == ALIVE, len(steps), before + 1)
+    mask = np.arange(len(steps)) < kept[:, None]
+    columns: dict[str, Any] = {
+        "member": pa.array(np.broadcast_to(members[:, None], mask.shape)[mask], pa.int64()),
+        "step": pa.array(np.broadcast_to(steps, mask.shape)[mask], pa.int64()),
+    }
+    for name in names:
+        stacked = np.stack([values[name] for _, values in evaluations], axis=1)
+        columns[name] = pa.array(stacked[mask], pa.float32())
+    return pa.table(columns)
+
+
+def with_pending(population: Population, members: pa.Table | None) -> pa.Table:
+    """The rows of all members: those that are there, and `pending` ones for the rest.
+
+    Args:
+        population: all members.
+        members: rows of some of them, or None.
+    """
+    found = np.zeros(0, int) if members is None else members["member"].to_numpy()
+    pending = np.setdiff1d(np.arange(len(population)), found)
+    alive = np.full(len(pending), ALIVE, np.int32)
+    rows = member_rows(population, pending, np.full(len(pending), "pending"), alive)
+    return rows if members is None else pa.concat_tables([members, rows])
