@@ -14,7 +14,7 @@ import numpy as np
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 from jax.custom_derivatives import SymbolicZero
-from jaxtyping import Array, ArrayLike, Float, Int8
+from jaxtyping import Array, ArrayLike, Bool, Float, Int, Int8
 
 Side: TypeAlias = Literal["left", "right", "midpoint"]
 Subgradient: TypeAlias = str | ArrayLike
@@ -145,18 +145,30 @@ def _with_rank(array: Any, rank: int) -> Any:
     return jnp.reshape(array, (1,) * (rank - array.ndim) + array.shape)
 
 
-def branch(x: Float[Array, "..."]) -> Int8[Array, "..."]:
-    """Which piece of the function each element is on, read from its bits.
+def _is_positive(x: Float[Array, "..."]) -> Bool[Array, "..."]:
+    return (_bits(x) > 0) & ~jnp.isnan(x)
 
-    XLA's CPU backend compares a subnormal equal to zero, so `x < 0` and `x == 0` would be wrong for one.
+
+def _is_negative(x: Float[Array, "..."]) -> Bool[Array, "..."]:
+    bits = _bits(x)
+    return ((bits ^ jnp.iinfo(bits.dtype).min) > 0) & ~jnp.isnan(x)
+
+
+def _bits(x: Float[Array, "..."]) -> Int[Array, "..."]:
+    """Bits to compare instead of floats: XLA's CPU backend compares a subnormal equal to zero.
+
+    They may be ordered, but not tested by `bits << 1 == 0`, which LLVM makes a comparison of floats again.
     """
     if x.dtype.itemsize == 1:  # 8-bit floats have layouts of their own, and are all exact in float32
         x = x.astype(jnp.float32)
-    bits = lax.bitcast_convert_type(x, jnp.dtype(f"int{8 * x.dtype.itemsize}"))
-    # Orderings, never `bits << 1 == 0`: LLVM makes that the very comparison of floats avoided here.
-    negative = (bits ^ jnp.iinfo(bits.dtype).min) > 0
-    signed = jnp.where(bits > 0, POSITIVE, jnp.where(negative, NEGATIVE, ZERO))
-    return jnp.where(jnp.isnan(x), NAN, signed).astype(jnp.int8)
+    return lax.bitcast_convert_type(x, jnp.dtype(f"int{8 * x.dtype.itemsize}"))
+
+
+def branch(x: Float[Array, "..."]) -> Int8[Array, "..."]:
+    """Which piece of the function each element is on: NEGATIVE, ZERO, POSITIVE or NAN, in one byte."""
+    # Sums, not selects between constants: a differentiated scan makes those whole arrays, read at each step.
+    nan = jnp.isnan(x).astype(jnp.int8)
+    return _is_positive(x).astype(jnp.int8) - _is_negative(x).astype(jnp.int8) + nan + nan
 
 
 def _expm1(x: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -177,12 +189,12 @@ def _rectify(
     exponential: bool,
 ) -> Float[Array, "..."]:
     if slope is None:
-        return jnp.where(branch(x) == NEGATIVE, 0, x)
+        return jnp.where(_is_negative(x), 0, x)
     wide = x.astype(slope.dtype)
     below = slope * (_expm1(wide) if exponential else wide)
     # A zero slope gives +0 also where the product would be -0, or NaN for -inf.
     below = jnp.where(branch(slope) == ZERO, 0, below).astype(x.dtype)
-    return jnp.where(branch(x) == NEGATIVE, below, x)
+    return jnp.where(_is_negative(x), below, x)
 
 
 @functools.partial(_rectify.defjvp, symbolic_zeros=True)
@@ -226,7 +238,7 @@ def _along_x(exponential: bool, kept: Array, slope: Array | None, at_zero: Array
 
 def _along_slope(exponential: bool, x: Array, dslope: Array) -> Array:
     # Selected before the product: 0 * inf would be NaN at x = +inf.
-    below = jnp.where(branch(x) == POSITIVE, 0, x).astype(dslope.dtype)
+    below = jnp.where(_is_positive(x), 0, x).astype(dslope.dtype)
     if exponential:
         one = jnp.ones((), dslope.dtype)
         below = _rectify(below, one, one, True)

@@ -405,6 +405,20 @@ def test_a_scan_keeps_one_byte_per_element_and_step():
     assert [(leaf.dtype, leaf.size) for leaf in stacked] == [(jnp.int8, 7 * 999)]
 
 
+def test_a_differentiated_scan_needs_no_more_memory_than_with_jax_nn():
+    # Selects between integer constants were once hoisted out of the loop as whole arrays, read at every step.
+    def temporaries(function):
+        def total(x):
+            return jax.lax.scan(lambda x, _: (function(x - 0.1), None), x, length=7)[0].sum()
+
+        memory = jax.jit(jax.grad(total)).lower(jnp.ones(4096)).compile().memory_analysis()
+        assert memory is not None
+        return memory.temp_size_in_bytes
+
+    # A few scalars more or less.
+    assert temporaries(leaky_relu) <= temporaries(jax.nn.leaky_relu) + 1024
+
+
 @pytest.mark.parametrize(
     ("ours", "peer"),
     [(relu, jax.nn.relu), (leaky_relu, jax.nn.leaky_relu), (elu, jax.nn.elu)],
