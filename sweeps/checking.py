@@ -11,7 +11,7 @@ import numpy as np
 
 from sweeps.population import configure
 from sweeps.space import StudyError
-from sweeps.streams import is_stream
+from sweeps.streams import check_stream, is_stream
 from sweeps.trial import Data, Study, Trial
 
 # What JAX raises where Python asks a tracer for its value.
@@ -59,6 +59,30 @@ def check(study: Study, statics: dict[str, Any], values: dict[str, np.ndarray]) 
             except CONCRETIZATION:
                 pass
         raise StudyError(_explanation(culprits or list(numbers), error)) from error
+
+
+def check_data(study: Study) -> None:
+    """Checks that the parts of the training data have one length, and that there is a batch of them.
+
+    Raises:
+        StudyError: they do not.
+    """
+    data, size = study.trial.data, study.trial.batch_size
+    if size is not None and (not isinstance(size, int) or size < 1):
+        raise StudyError(f"`1 <= batch_size` must hold, but got {size!r}")
+    for name, part in (data or Data(None, None))._asdict().items():
+        if part is None:
+            continue
+        if is_stream(part):
+            if name == "evaluation":
+                raise StudyError(f"`evaluation is arrays` must hold, but got a {type(part).__name__}")
+            check_stream(part, chunks=1)
+            continue
+        lengths = [np.shape(leaf)[0] if np.ndim(leaf) else 0 for leaf in jax.tree.leaves(part)]
+        if len(set(lengths)) > 1:
+            raise StudyError(f"`all arrays of {name} have one length` must hold, but got {lengths}")
+        if name == "train" and size is not None and size > lengths[0]:
+            raise StudyError(f"`batch_size <= {lengths[0]}, the examples` must hold, but got {size}")
 
 
 def example_batch(study: Study) -> Any:

@@ -14,11 +14,12 @@ from rich.table import Table
 
 from sweeps import __doc__ as summary
 from sweeps.devices import use_cpu_cores
+from sweeps.grammar import as_domain
 from sweeps.loop import prepare, report_plan, run
 from sweeps.population import populate
 from sweeps.reference import Reference, ready_studies, resolve, with_options
 from sweeps.results import Configuration, Results
-from sweeps.space import StudyError, as_domain
+from sweeps.space import StudyError
 
 MOST_ROWS = 40
 USAGE_ERROR, INTERRUPTED = 2, 130

@@ -1,6 +1,7 @@
 """`run`: the loop over chunks that ties the parts together."""
 
 import collections
+import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from sweeps import execute, measurement, planning, store
-from sweeps.checking import check, example_batch
+from sweeps.checking import check, check_data, example_batch
 from sweeps.manifest import describe
 from sweeps.measurement import Bench, Choice
 from sweeps.planning import Chunk
@@ -20,7 +21,7 @@ from sweeps.progress import Display
 from sweeps.results import Results, load
 from sweeps.space import StudyError
 from sweeps.streams import Block, blocks, check_stream, is_stream
-from sweeps.tables import member_rows, metric_rows, with_pending
+from sweeps.tables import member_rows, metric_rows, pending_rows
 from sweeps.trial import Study, unknown
 
 SPAN_SECONDS = 2.0  # signals, progress and divergence are dealt with at least this often
@@ -114,13 +115,13 @@ def run(
                     store.commit(directory, f"{chunk.name}-0-{study.steps}", *rows)
         finally:
             if directory is not None:
-                store.derive(directory, with_pending(population, store.read(directory, "members")))
+                store.derive(directory, len(population), functools.partial(pending_rows, population))
     if directory is not None:
         return load(directory)
     members, metrics = (
         pa.concat_tables(parts, promote_options="default") for parts in zip(*tables, strict=True)
     )
-    return Results(members.sort_by(store.ORDER[:1]), metrics.sort_by(store.ORDER), manifest)
+    return Results(manifest, tables=(members.sort_by(store.ORDER[:1]), metrics.sort_by(store.ORDER)))
 
 
 def prepare(
@@ -146,9 +147,7 @@ def prepare(
     """
     largest = int(np.bincount(population.groups).max())
     mesh = execute.make_mesh(list(devices or jax.devices())[:largest])
-    train = study.trial.data.train if study.trial.data else None
-    if is_stream(train):
-        check_stream(train, chunks=1)
+    check_data(study)
     for group in range(min(len(population.statics), CHECKED_GROUPS)):
         member = np.flatnonzero(population.groups == group)[:1]
         reported = check(study, population.statics[group], traced_columns(population, member))
@@ -175,8 +174,8 @@ def prepare(
     chunks = planning.cut(
         population.groups, mesh.size, choice.per_device * mesh.size if most is None else most
     )
-    if is_stream(train):
-        check_stream(train, len(chunks))
+    if study.trial.data is not None and is_stream(study.trial.data.train):
+        check_stream(study.trial.data.train, len(chunks))
     return Prepared(study, population, bench, choice, chunks, programs)
 
 

@@ -1,6 +1,7 @@
 """Tables over a run: members, metrics, and what they say of each configuration."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -64,16 +65,24 @@ class Results:
     """What a sweep found.
 
     Attributes:
-        members: one row per member: id, seed, group, status, where it diverged, its configuration.
-        metrics: one row per member and evaluation, a column per metric.
         manifest: what the run was.
         directory: where it is kept; None if only in memory.
+        tables: the rows of members and metrics; None reads them from the directory when they are asked for.
     """
 
-    members: pa.Table
-    metrics: pa.Table
     manifest: Mapping[str, Any]
     directory: Path | None = None
+    tables: tuple[pa.Table, pa.Table] | None = None
+
+    @functools.cached_property
+    def members(self) -> pa.Table:
+        """One row per member: id, seed, group, status, where it diverged, its configuration."""
+        return self._table("members", 0)
+
+    @functools.cached_property
+    def metrics(self) -> pa.Table:
+        """One row per member and evaluation, a column per metric."""
+        return self._table("metrics", 1)
 
     @property
     def swept(self) -> tuple[str, ...]:
@@ -146,6 +155,15 @@ class Results:
         row = self.configurations()[0]
         return Best(row.config, self.manifest["metric"], *row.interval, len(row.members), confirmed=False)
 
+    def _table(self, kind: str, place: int) -> pa.Table:
+        if self.tables is not None:
+            return self.tables[place]
+        assert self.directory is not None  # without tables there is a directory
+        table = store.read(self.directory, kind)
+        if table is None:
+            raise StudyError(f"`at least one finished chunk` must hold, but got none in {self.directory}")
+        return table
+
     def _columns(self) -> list[list[Any]]:
         return [self.members[name].to_pylist() for name in self.swept]
 
@@ -159,11 +177,10 @@ def load(directory: str | Path) -> Results:
     Raises:
         StudyError: it is not a run directory, or nothing was finished in it.
     """
-    manifest = store.read_manifest(directory)
-    members, metrics = store.read(directory, "members"), store.read(directory, "metrics")
-    if members is None or metrics is None:
+    found = Results(store.read_manifest(directory), Path(directory))
+    if not store.committed(directory):
         raise StudyError(f"`at least one finished chunk` must hold, but got none in {directory}")
-    return Results(members, metrics, manifest, Path(directory))
+    return found
 
 
 def _mean(values: np.ndarray) -> float:

@@ -1,15 +1,13 @@
-"""What may vary: the domain of one field, and the small grammar that code, TOML and shell share.
+"""What may vary: the domain of one field.
 
 A domain is either a list of *levels* (`grid`, `linspace`, `logspace`, a `range`), which cross with
 the levels of other fields, or *sampled* (`uniform`, `log_uniform`, `normal`, `choice`), drawn
 jointly with the other sampled fields.
 """
 
-import ast
-import difflib
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -74,7 +72,7 @@ class Choice(NamedTuple):
 Domain: TypeAlias = Grid | Linspace | Logspace | range | Uniform | LogUniform | Normal | Choice
 
 
-def grid(*values: Scalar) -> Grid:
+def grid(*values: Any) -> Grid:
     """Levels given one by one: `grid(0.0, 0.01, 0.1)`.
 
     Args:
@@ -90,7 +88,7 @@ def grid(*values: Scalar) -> Grid:
     return Grid(_scalars("grid", values))
 
 
-def choice(*values: Scalar) -> Choice:
+def choice(*values: Any) -> Choice:
     """A value drawn from a list, each equally likely: `choice("sgd", "adam")`.
 
     Args:
@@ -191,6 +189,24 @@ def normal(mean: Scalar, std: Scalar) -> Normal:
     return Normal(center, spread)
 
 
+def whole_range(*bounds: Any) -> range:
+    """Levels of whole numbers, as Python's `range` gives them.
+
+    Args:
+        *bounds: `stop`, or `start, stop`, or `start, stop, step`.
+
+    Raises:
+        TypeError: a bound is not a whole number.
+        StudyError: there is no level, or there are too many.
+    """
+    if not all(type(bound) is int for bound in bounds):
+        raise TypeError("bounds are whole numbers")
+    domain = range(*bounds)
+    if not 0 < len(domain) <= MAX_LEVELS:
+        raise StudyError(f"`1 to {MAX_LEVELS} levels` must hold, but got {domain}, which has {len(domain)}")
+    return domain
+
+
 def is_sampled(domain: Domain) -> bool:
     """Whether the domain is drawn from, rather than crossed level by level."""
     return isinstance(domain, Uniform | LogUniform | Normal | Choice)
@@ -263,81 +279,8 @@ def quantile(domain: Domain, fraction: np.ndarray) -> np.ndarray:
             raise StudyError(f"`quantile` needs a sampled domain, but got {text(domain)}")
 
 
-def as_domain(value: Any, field: str = "") -> Domain:
-    """Reads what a person may write for a field: a domain, its text, a list, or one value.
-
-    Args:
-        value: a domain, a `range`, a string of the grammar, a sequence of scalars, or a scalar.
-        field: the field's name, for the message.
-
-    Raises:
-        StudyError: it is none of these.
-
-    Example:
-        >>> as_domain("linspace(0, 0.5, 64)")
-        Linspace(start=0.0, stop=0.5, num=64)
-        >>> as_domain([1, 2])
-        Grid(values=(1, 2))
-    """
-    where = f"field `{field}`: " if field else ""
-    try:
-        if isinstance(value, str):
-            return parse(value)
-        if isinstance(value, Grid | Linspace | Logspace | Uniform | LogUniform | Normal | Choice):
-            return value
-        if isinstance(value, range):
-            return _non_empty(value)
-        if isinstance(value, np.ndarray):
-            value = value.tolist()
-        if isinstance(value, np.generic):
-            value = value.item()
-        return Grid(_scalars("grid", value if isinstance(value, Sequence) else [value]))
-    except StudyError as error:
-        raise StudyError(f"{where}{error}") from None
-
-
-def parse(source: str) -> Domain:
-    """Parses the grammar of domains; nothing is evaluated.
-
-    The grammar: a call of `grid`, `linspace`, `logspace`, `range`, `uniform`, `log_uniform`,
-    `normal` or `choice` with literal arguments; a list or tuple of literals; or one literal. A
-    literal is a number, `true`/`false`, `none`, a quoted string or a bare word.
-
-    Args:
-        source: the text, such as `linspace(0, 0.5, 64)`.
-
-    Raises:
-        StudyError: the text is not of the grammar, or an argument is out of bounds.
-
-    Example:
-        >>> parse("range(8)")
-        range(0, 8)
-        >>> parse("adam")
-        Grid(values=('adam',))
-    """
-    try:
-        node = ast.parse(source.strip(), mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise StudyError(f"`a value, a list or {FORMS}` must hold, but got {source[:80]!r}") from None
-    if not isinstance(node, ast.Call):
-        return grid(*_literals(node)) if isinstance(node, ast.List | ast.Tuple) else grid(_literal(node))
-    name = node.func.id if isinstance(node.func, ast.Name) else ast.unparse(node.func)[:40]
-    if name not in CONSTRUCTORS:
-        nearest = difflib.get_close_matches(name, CONSTRUCTORS, n=1)
-        hint = f"; did you mean {nearest[0]}?" if nearest else ""
-        raise StudyError(f"`one of {', '.join(CONSTRUCTORS)}` must be called, but got {name!r}{hint}")
-    arguments = [_literal(argument) for argument in node.args]
-    keywords = {str(keyword.arg): _literal(keyword.value) for keyword in node.keywords}
-    try:
-        return CONSTRUCTORS[name](*arguments, **keywords)
-    except StudyError:
-        raise
-    except (TypeError, ValueError) as error:
-        raise StudyError(f"`{FORM[name]}` must hold, but got {source[:80]!r} ({error})") from None
-
-
 def text(domain: Domain) -> str:
-    """The domain in the grammar; `parse` reads it back.
+    """The domain in the grammar of `sweeps.grammar`, which reads it back.
 
     Example:
         >>> text(logspace(1e-4, 0.1, 7))
@@ -347,18 +290,6 @@ def text(domain: Domain) -> str:
         return repr(domain)
     arguments = domain.values if isinstance(domain, Grid | Choice) else tuple(domain)
     return f"{NAMES[type(domain)]}({', '.join(map(repr, arguments))})"
-
-
-def _range(*bounds: Any) -> range:
-    if not all(type(bound) is int for bound in bounds):
-        raise TypeError("bounds are whole numbers")
-    return _non_empty(range(*bounds))
-
-
-def _non_empty(domain: range) -> range:
-    if not 0 < len(domain) <= MAX_LEVELS:
-        raise StudyError(f"`1 to {MAX_LEVELS} levels` must hold, but got {domain}, which has {len(domain)}")
-    return domain
 
 
 def _scalars(name: str, values: Sequence[Any]) -> tuple[Scalar, ...]:
@@ -400,46 +331,6 @@ def _count(name: str, num: Any) -> int:
     return int(num)
 
 
-def _literals(node: ast.List | ast.Tuple) -> list[Scalar]:
-    return [_literal(element) for element in node.elts]
-
-
-def _literal(node: ast.expr) -> Scalar:
-    match node:
-        case ast.Constant(value=value) if isinstance(value, float | int | bool | str | None):
-            return value
-        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=float() | int() as value)):
-            return -value
-        case ast.Name(id=word):
-            return WORDS.get(word, word)
-        case _:
-            raise StudyError(
-                f"`a number, a word or a quoted string` must hold, but got {ast.unparse(node)[:80]!r}"
-            )
-
-
-WORDS: dict[str, Scalar] = {"true": True, "false": False, "none": None, "null": None}
-CONSTRUCTORS: dict[str, Callable[..., Domain]] = {
-    "grid": grid,
-    "linspace": linspace,
-    "logspace": logspace,
-    "range": _range,
-    "uniform": uniform,
-    "log_uniform": log_uniform,
-    "normal": normal,
-    "choice": choice,
-}
-FORM = {
-    "grid": "grid(value, …)",
-    "linspace": "linspace(start, stop, num)",
-    "logspace": "logspace(start, stop, num)",
-    "range": "range(stop), range(start, stop) or range(start, stop, step)",
-    "uniform": "uniform(low, high)",
-    "log_uniform": "log_uniform(low, high)",
-    "normal": "normal(mean, std)",
-    "choice": "choice(value, …)",
-}
-FORMS = "linspace(start, stop, num), range(stop), uniform(low, high), …"
 NAMES: dict[type, str] = {
     Grid: "grid",
     Linspace: "linspace",

@@ -7,16 +7,20 @@ whole or not at all. `members.parquet` and `metrics.parquet` are derived from th
 import json
 import os
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyarrow import dataset
 
 from sweeps.space import StudyError
 
 FORMAT_VERSION = 1
 MANIFEST, CHUNKS = "manifest.json", "chunks"
+WINDOW = 100_000  # members whose rows are in memory at once while the derived tables are written
 ORDER = [
     ("member", "ascending"),
     ("step", "ascending"),
@@ -118,23 +122,54 @@ def read(directory: str | Path, kind: str) -> pa.Table | None:
     return pa.concat_tables(tables, promote_options="default").sort_by(ORDER[: 1 + (kind == "metrics")])
 
 
-def derive(directory: Path, members: pa.Table) -> None:
-    """Writes `members.parquet` and `metrics.parquet`, each whole or not at all.
+def derive(directory: Path, count: int, pending: Callable[[np.ndarray], pa.Table]) -> None:
+    """Writes `members.parquet` and `metrics.parquet` from the chunks, each whole or not at all.
+
+    Members are taken a window at a time, so that memory does not grow with their number.
 
     Args:
-        directory: the run directory; the metrics are those of its chunks.
-        members: the rows of all members.
+        directory: the run directory.
+        count: how many members the run has.
+        pending: ids to the rows of members that no chunk holds yet.
     """
-    _write_table(directory / "members.parquet", members.sort_by(ORDER[:1]))
-    metrics = read(directory, "metrics")
-    if metrics is not None:
-        _write_table(directory / "metrics.parquet", metrics)
+    for kind in ("members", "metrics"):
+        files = [str(folder / f"{kind}.parquet") for folder in committed(directory)]
+        if files or kind == "members":
+            rows = _windows(files, count, pending if kind == "members" else None)
+            _write_windows(directory / f"{kind}.parquet", rows)
 
 
-def _write_table(path: Path, table: pa.Table) -> None:
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink)
-    _write(path, sink.getvalue().to_pybytes())
+def _windows(
+    files: list[str], count: int, pending: Callable[[np.ndarray], pa.Table] | None
+) -> Iterator[pa.Table]:
+    """The rows of the files in the order of members, some members at a time."""
+    schemas = [pq.read_schema(file) for file in files]
+    schema = pa.unify_schemas(schemas) if schemas else None
+    found = dataset.dataset(files, schema=schema, format="parquet") if files else None
+    for first in range(0, count, WINDOW):
+        ids = np.arange(first, min(first + WINDOW, count))
+        parts: list[pa.Table] = []
+        if found is not None:
+            member = dataset.field("member")
+            parts.append(found.to_table(filter=(member >= first) & (member < first + len(ids))))
+        if pending is not None:
+            there = parts[0]["member"].to_numpy() if parts else np.zeros(0, int)
+            parts.append(pending(np.setdiff1d(ids, there)))
+        yield pa.concat_tables(parts, promote_options="default").sort_by(ORDER[: 1 + (pending is None)])
+
+
+def _write_windows(path: Path, windows: Iterator[pa.Table]) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    first = next(windows)
+    with open(temporary, "wb") as file:
+        with pq.ParquetWriter(file, first.schema) as writer:
+            writer.write_table(first)
+            for window in windows:
+                writer.write_table(window.cast(first.schema))
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    _sync(path.parent)
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -50,15 +50,12 @@ def metric_rows(
     return pa.table(columns)
 
 
-def with_pending(population: Population, members: pa.Table | None) -> pa.Table:
-    """The rows of all members: those that are there, and `pending` ones for the rest.
+def pending_rows(population: Population, members: np.ndarray) -> pa.Table:
+    """The rows of members that have not been trained yet.
 
     Args:
         population: all members.
-        members: rows of some of them, or None.
+        members: ids.
     """
-    found = np.zeros(0, int) if members is None else members["member"].to_numpy()
-    pending = np.setdiff1d(np.arange(len(population)), found)
-    alive = np.full(len(pending), ALIVE, np.int32)
-    rows = member_rows(population, pending, np.full(len(pending), "pending"), alive)
-    return rows if members is None else pa.concat_tables([members, rows])
+    alive = np.full(len(members), ALIVE, np.int32)
+    return member_rows(population, members, np.full(len(members), "pending"), alive)

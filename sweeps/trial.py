@@ -8,7 +8,8 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, Literal, NamedTuple
 
-from sweeps.space import Domain, StudyError, as_domain
+from sweeps.grammar import as_domain
+from sweeps.space import Domain, StudyError
 
 Metrics = dict[str, Any]
 traced = "traced"

@@ -45,12 +45,15 @@ def train_alone(study: sweeps.Study, population: Population, member: int) -> tup
 def _compiled(init: Any, step: Any, config: type, static: tuple[tuple[str, Any], ...]) -> tuple[Any, Any]:
     """Initialisation and step, compiled once for all members: the floats of a configuration are arguments."""
 
+    # The reference need not be fast, so the compiler does not try to make it so.
+    quick = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+
     def configured(values: dict[str, Any]) -> Any:
         return config(**values, **dict(static))
 
     return (
-        jax.jit(lambda values, key: init(configured(values), key)),
-        jax.jit(lambda values, state, batch, key: step(configured(values), state, batch, key)),
+        quick(lambda values, key: init(configured(values), key)),
+        quick(lambda values, state, batch, key: step(configured(values), state, batch, key)),
     )
 
 

@@ -19,8 +19,9 @@ class Config:
 
 class MLP(nnx.Module):
     def __init__(self, config: Config, rngs: nnx.Rngs):
-        self.hidden = nnx.Linear(6, config.width, rngs=rngs)
-        self.logits = nnx.Linear(config.width, 3, rngs=rngs)
+        uniform = nnx.initializers.lecun_uniform()  # which compiles faster than a truncated normal
+        self.hidden = nnx.Linear(6, config.width, kernel_init=uniform, rngs=rngs)
+        self.logits = nnx.Linear(config.width, 3, kernel_init=uniform, rngs=rngs)
         self.activation = LeakyReLU(config.alpha)
 
     def __call__(self, inputs):

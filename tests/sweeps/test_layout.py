@@ -9,8 +9,9 @@ import pytest
 
 SWEEPS = Path(__file__).parents[2] / "sweeps"
 ORDER = """
-    space trial data lowering network supervision linen population streams planning devices checking execute
-    measurement tables store statistics results manifest report.figures progress loop studies reference cli
+    space grammar trial data lowering pooling network supervision linen population streams planning devices
+    checking execute measurement tables store statistics results manifest report.figures
+    progress loop studies reference cli
 """.split()
 
 

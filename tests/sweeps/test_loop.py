@@ -1,12 +1,15 @@
 import json
 
 import numpy as np
+import optax
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
 import sweeps
 from sweeps import loop, planning, store
 from sweeps.space import StudyError
+from sweeps.studies import digits_mlp
 from tests.sweeps.population_of_mlps import small_study, small_trial
 
 
@@ -142,3 +145,27 @@ def test_programs_compile_once_per_group(monkeypatch):
     # The first group is traced once more, by the check before anything is compiled.
     assert per_group == {width: traces.count(width) for width in (4, 8)}
     assert planning.cut(np.zeros(18, int), 2, 4)[0].width == 4
+
+
+@pytest.mark.parametrize(("field", "wild", "mild"), [("alpha", 5.0, 0.2), ("learning_rate", 1e6, 0.05)])
+def test_sgd_diverges_on_digits_where_it_must(field, wild, mild):
+    trial = sweeps.supervised(
+        config=digits_mlp.Config,
+        model=digits_mlp.MLP,
+        optimizer=lambda config: optax.sgd(config.learning_rate),
+        data=sweeps.data.digits(),
+        batch_size=128,
+    )
+    found = []
+    for other in (wild, mild):
+        space = {"alpha": [0.1], "learning_rate": [0.1]} | {field: [0.1, other]}
+        study = sweeps.Study(trial, steps=20, metric="test/loss", mode="min", space=space)
+        found.append(sweeps.run(study, progress=False, members_per_chunk=2))
+    results, calm = found
+    assert results.members["status"].to_pylist() == ["done", "diverged"]
+    assert 1 <= results.members["diverged_at"].to_pylist()[1] <= 20
+    assert calm.members["status"].to_pylist() == ["done", "done"]
+    assert results.configurations()[-1].config == {"alpha": 0.1, "learning_rate": 0.1} | {field: wild}
+    # The neighbour keeps every bit.
+    first, second = (each.metrics.filter(pc.field("member") == 0) for each in found)
+    assert first.equals(second)

@@ -9,7 +9,8 @@ import pytest
 from flax import nnx
 from jax import lax
 
-from sweeps.lowering import conv_general_dilated, max_pool
+from sweeps.lowering import conv_general_dilated
+from sweeps.pooling import max_pool
 
 CHANNELS_LAST = {1: ("NWC", "WIO", "NWC"), 2: ("NHWC", "HWIO", "NHWC"), 3: ("NDHWC", "DHWIO", "NDHWC")}
 

@@ -28,7 +28,7 @@ def results_of(scores, status=None, **manifest):
             "test/accuracy": np.stack([np.zeros(alphas * seeds), np.ravel(scores)], axis=1).ravel(),
         }
     )
-    return Results(members, metrics, MANIFEST | manifest)
+    return Results(MANIFEST | manifest, tables=(members, metrics))
 
 
 def test_best_is_the_best_mean_over_seeds_with_its_interval():

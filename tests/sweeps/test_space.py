@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweeps import space
-from sweeps.space import StudyError, as_domain, levels, parse, quantile, text
+from sweeps.grammar import as_domain, parse
+from sweeps.space import StudyError, levels, quantile, text
 
 numbers = st.floats(-1e12, 1e12, allow_nan=False) | st.integers(-(10**12), 10**12)
 scalars = numbers | st.text(max_size=8) | st.booleans() | st.none()

@@ -1,0 +1,47 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from sweeps import devices
+
+SPLIT = "import jax, sweeps; sweeps.use_cpu_cores(); print(jax.local_device_count())"
+
+
+def printed(code, **environment):
+    inherited = {
+        name: value for name, value in os.environ.items() if name not in ("JAX_NUM_CPU_DEVICES", "XLA_FLAGS")
+    }
+    words = [sys.executable, "-W", "error", "-c", code]
+    return subprocess.run(words, capture_output=True, text=True, env=inherited | environment, check=False)
+
+
+def test_there_is_one_device_per_core():
+    assert printed(SPLIT).stdout == f"{devices.cpu_cores()}\n"
+    assert printed(SPLIT, JAX_NUM_CPU_DEVICES="3").stdout == "3\n"
+
+
+def test_a_process_that_already_runs_is_only_told():
+    late = "import jax; jax.config.update('jax_num_cpu_devices', 3); jax.devices(); " + SPLIT
+    done = printed(late, JAX_NUM_CPU_DEVICES="4")
+    assert "UserWarning: `use_cpu_cores() comes before JAX is first used` must hold" in done.stderr
+    assert "3 device(s), which are kept" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"cpu.max": "max 100000"}, float("inf")),
+        ({"cpu.max": "150000 100000"}, 1.5),
+        ({"cpu/cpu.cfs_quota_us": "300000", "cpu/cpu.cfs_period_us": "100000"}, 3.0),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, float("inf")),
+        ({"cpu.max": "damaged"}, float("inf")),
+        ({}, float("inf")),
+    ],
+)
+def test_the_limit_of_a_cgroup(files, expected, tmp_path):
+    (tmp_path / "cpu").mkdir()
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    assert devices._cgroup_cores(tmp_path) == expected
