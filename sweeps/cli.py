@@ -151,10 +151,8 @@ def _run(options: argparse.Namespace) -> int:
     from sweeps.report.figures import save_figures
 
     figures = save_figures(results, out)
-    print(
-        "\n".join(["", f"written to {out}/", *(f"  {path.name}" for path in sorted(out.glob("*.parquet")))])
-    )
-    print("\n".join(f"  {path.name}" for path in figures))
+    names = ["manifest.json", "members.parquet", "metrics.parquet", *(path.name for path in figures)]
+    print("\n".join(["", f"written to {out}/", *(f"  {name}" for name in names)]))
     return 0
 
 

@@ -1,5 +1,6 @@
 """Means, intervals and comparisons over seeds; plain NumPy and SciPy, on plain arrays."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -36,7 +37,7 @@ def student_interval(values: Float[np.ndarray, " seeds"], confidence: float = CO
     mean = float(values.mean()) if len(values) else float("nan")
     if len(values) < 2:
         return Interval(mean, float("nan"), float("nan"))
-    error = float(values.std(ddof=1)) / np.sqrt(len(values))
+    error = float(values.std(ddof=1)) / math.sqrt(len(values))
     reach = float(stats.t.ppf((1 + confidence) / 2, len(values) - 1)) * error
     return Interval(mean, mean - reach, mean + reach)
 

@@ -104,7 +104,7 @@ def training(variant: Variant, members: int, steps: int) -> Callable[[Array, Arr
 def pytorch(images: np.ndarray, labels: np.ndarray, steps: int) -> Callable[[], Any] | None:
     """The same training of one member in PyTorch with one thread; None where it is not installed."""
     try:
-        import torch
+        import torch  # pyright: ignore[reportMissingImports]
     except ImportError:
         return None
     torch.set_num_threads(1)

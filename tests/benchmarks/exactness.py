@@ -57,7 +57,7 @@ class Torch:
     """PyTorch, asked the same."""
 
     def __init__(self):
-        import torch
+        import torch  # pyright: ignore[reportMissingImports]
 
         self.torch = torch
         self.array: Callable = torch.tensor
@@ -115,7 +115,7 @@ def libraries() -> dict[str, Any]:
     except ImportError:
         pass
     try:
-        import keras
+        import keras  # pyright: ignore[reportMissingImports]
 
         def keras_prelu(x: Any, alpha: Any) -> Any:
             mixed = x.dtype == jnp.bfloat16

@@ -1,5 +1,8 @@
+import dataclasses
 import json
+from typing import Annotated
 
+import jax
 import numpy as np
 import optax
 import pyarrow.compute as pc
@@ -169,3 +172,34 @@ def test_sgd_diverges_on_digits_where_it_must(field, wild, mild):
     # The neighbour keeps every bit.
     first, second = (each.metrics.filter(pc.field("member") == 0) for each in found)
     assert first.equals(second)
+
+
+@dataclasses.dataclass(frozen=True)
+class Parabola:
+    x: float = 0.0
+    offset: float | None = None
+    factor: Annotated[int, sweeps.traced] = 2
+    name: str = "a"
+
+
+def test_a_whole_run_may_be_one_function():
+    def train(config, key):
+        value = config.factor * (config.x - 1) ** 2 + (0 if config.offset is None else config.offset)
+        return {"value": value, "noise": jax.random.normal(key), "is_a": float(config.name == "a")}
+
+    space = {"x": [0, 1, 2], "offset": [None, 0.5], "factor": [1, 3], "name": ["a", "b"], "seed": range(2)}
+    study = sweeps.Study(
+        sweeps.function(train, config=Parabola), steps=1, metric="value", mode="min", space=space
+    )
+    results = sweeps.run(study, progress=False)
+    rows = results.members.to_pylist()
+    assert len(rows) == 3 * 2 * 2 * 2 * 2 and len({row["group"] for row in rows}) == 4
+    for row, value, is_a in zip(rows, results.final(), results.final("is_a"), strict=True):
+        assert value == row["factor"] * (row["x"] - 1) ** 2 + (row["offset"] or 0)
+        assert is_a == (row["name"] == "a")
+    noise = results.final("noise")
+    key = jax.random.key(0, impl="threefry2x32")
+    for number in (1, 1, 0):  # the stream of steps, seed 1, step 0
+        key = jax.random.fold_in(key, number)
+    assert noise[[row["seed"] == 1 for row in rows]].tolist() == [float(jax.random.normal(key))] * 24
+    assert results.best().config == {"x": 1.0, "offset": None, "factor": 1, "name": "a"}
