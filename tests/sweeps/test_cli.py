@@ -40,8 +40,8 @@ def test_run_trains_prints_and_writes(capsys):
 
 
 def test_a_study_from_a_file_a_module_and_toml(capsys, monkeypatch):
-    code = "import dataclasses\nfrom sweeps.studies.digits_mlp import study\n"
-    code += "mine = dataclasses.replace(study, steps=2, space={})\n"
+    code = "import dataclasses\nfrom tests.sweeps.tiny_networks import study as make\n"
+    code += "mine = dataclasses.replace(make(10), steps=2, space={})\n"
     Path("own_study.py").write_text(code)
     monkeypatch.syspath_prepend(".")
     Path("own.toml").write_text(
@@ -57,6 +57,19 @@ def test_a_study_from_a_file_a_module_and_toml(capsys, monkeypatch):
         results = sweeps.load(out)
         assert (results.manifest["steps"], len(results.members)) == (steps, members)
     capsys.readouterr()
+
+
+def test_plan_says_how_it_would_run_and_trains_nothing(capsys):
+    Path("tiny.py").write_text("from tests.sweeps.tiny_networks import study as make\nstudy = make(960)\n")
+    assert main(["plan", "tiny.py:study", "--steps", "30"]) == 0
+    printed = dict(
+        line.split(None, 1) for line in capsys.readouterr().out.replace(" per ", "-per-").splitlines()
+    )
+    assert printed["members"] == "960: 96 configurations x 10 seeds"
+    assert printed["static"].split()[1] == "1," and printed["devices"].startswith("2 x ")
+    assert printed["members-per-chunk"].endswith("chunks") and printed["member-steps"] == "28,800"
+    assert float(printed["memory-per-member"].split()[0]) > 0 and "predicted" in printed
+    assert {path.name for path in Path().iterdir()} <= {"tiny.py", "__pycache__"}
 
 
 def test_list_names_every_ready_study(capsys):

@@ -31,9 +31,9 @@ def init(config, key):
     first, second = jax.random.split(key)
     return {
         "w1": jax.random.normal(first, (2, 16)),
-        "b1": jnp.zeros(16),
+        "b1": jnp.zeros((1, 16)),
         "w2": jax.random.normal(second, (16, 1)) / 4,
-        "b2": jnp.zeros(1),
+        "b2": jnp.zeros((1, 1)),
     }
 
 
