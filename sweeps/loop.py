@@ -1,6 +1,7 @@
 """`run`: the loop over chunks that ties the parts together."""
 
 import collections
+import dataclasses
 import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +21,7 @@ from sweeps.population import Population, populate, traced_columns
 from sweeps.progress import Display
 from sweeps.results import Results, load
 from sweeps.space import StudyError
-from sweeps.streams import Block, blocks, check_stream, is_stream
+from sweeps.streams import Block, Once, blocks, check_stream, is_stream
 from sweeps.tables import member_rows, metric_rows, pending_rows
 from sweeps.trial import Study, unknown
 
@@ -148,6 +149,11 @@ def prepare(
     largest = int(np.bincount(population.groups).max())
     mesh = execute.make_mesh(list(devices or jax.devices())[:largest])
     check_data(study)
+    data = study.trial.data
+    if data is not None and is_stream(data.train) and iter(data.train) is data.train:
+        # Checking and planning look at a batch; one that can be read only once must not be lost to that.
+        trial = study.trial._replace(data=data._replace(train=Once(data.train)))
+        study = dataclasses.replace(study, trial=trial)
     for group in range(min(len(population.statics), CHECKED_GROUPS)):
         member = np.flatnonzero(population.groups == group)[:1]
         reported = check(study, population.statics[group], traced_columns(population, member))

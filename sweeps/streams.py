@@ -26,9 +26,42 @@ class Block(NamedTuple):
     batches: Any
 
 
+class Once:
+    """An iterator that can be read only once; looking at its first batch does not use it up.
+
+    Args:
+        batches: the iterator.
+
+    Raises:
+        StudyError: it holds no batch, or is read again after its end.
+    """
+
+    def __init__(self, batches: Iterator[Any]):
+        self.kind, self.rest, self.ended = type(batches).__name__, batches, False
+        try:
+            self.first = next(batches)
+        except StopIteration:
+            raise StudyError(
+                "`train holds at least one batch` must hold, but got an empty iterator"
+            ) from None
+
+    def __iter__(self) -> Iterator[Any]:
+        """The batches from the first."""
+        if self.ended:
+            raise StudyError(
+                f"`train lasts for all steps` must hold, but got a {self.kind} that ended before; pass an "
+                f"object whose __iter__ starts anew"
+            )
+        yield self.first
+        yield from self.rest
+        self.ended = True
+
+
 def is_stream(train: Any) -> bool:
     """Whether training data is an iterable of batches, rather than a pytree of arrays."""
-    return train is not None and not all(hasattr(leaf, "shape") for leaf in jax.tree.leaves(train))
+    if train is None or hasattr(train, "__next__"):
+        return train is not None
+    return not all(hasattr(leaf, "shape") for leaf in jax.tree.leaves(train))
 
 
 def check_stream(train: Any, chunks: int) -> None:
@@ -37,9 +70,9 @@ def check_stream(train: Any, chunks: int) -> None:
         raise StudyError(
             f"`train is arrays or an iterable of batches` must hold, but got a {type(train).__name__}"
         )
-    if chunks > 1 and iter(train) is train:
+    if chunks > 1 and isinstance(train, Once):
         raise StudyError(
-            f"`train can be read once per chunk` must hold, but got a {type(train).__name__}, which can be "
+            f"`train can be read once per chunk` must hold, but got a {train.kind}, which can be "
             f"read once, for {chunks} chunks; pass an object whose __iter__ starts anew, as data loaders do"
         )
 

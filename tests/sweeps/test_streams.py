@@ -117,6 +117,18 @@ def test_a_stream_that_can_be_read_once_serves_one_chunk():
         )
 
 
+def test_an_iterator_loses_no_batch_to_planning_and_says_where_it_ends():
+    def losses(train, steps):
+        trial = small_trial(data=sweeps.Data(train, small_data().evaluation))
+        study = small_study(trial=trial, steps=steps, evaluate_every=1)
+        return sweeps.run(study, progress=False, members_per_chunk=10).metrics["train/loss"].to_pylist()
+
+    batches = batches_of_small_data()
+    assert losses(iter(batches), 3) == losses(Loader(batches), 3)
+    with pytest.raises(StudyError, match="`train lasts for all steps` must hold.*list_iterator that ended"):
+        losses(iter(batches), 4)
+
+
 def test_grain_is_a_stream():
     grain = pytest.importorskip("grain", reason="grain is not installed: pip install grain")
     inputs, targets = small_data().train
