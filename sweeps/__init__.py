@@ -3,8 +3,11 @@
 from sweeps import data as data
 from sweeps import linen as linen
 from sweeps.devices import use_cpu_cores as use_cpu_cores
+from sweeps.loop import resume as resume
 from sweeps.loop import run as run
 from sweeps.pooling import max_pool as max_pool
+from sweeps.replay import Replay as Replay
+from sweeps.replay import replay as replay
 from sweeps.results import Best as Best
 from sweeps.results import Results as Results
 from sweeps.results import load as load

@@ -1,9 +1,11 @@
 """Runs a trial's functions on shapes alone, so that what is wrong with them is said before compiling."""
 
+import hashlib
+import re
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,16 +25,25 @@ CONCRETIZATION = (
 PACKAGES = ("site-packages", "dist-packages")
 
 
-def check(study: Study, statics: dict[str, Any], values: dict[str, np.ndarray]) -> list[str]:
+class Checked(NamedTuple):
+    """What is known of a static group before anything is compiled.
+
+    Attributes:
+        metrics: the names of the metrics that an evaluation reports.
+        digest: of the program of one member: its operations, their shapes and constants.
+    """
+
+    metrics: list[str]
+    digest: str
+
+
+def check(study: Study, statics: dict[str, Any], values: dict[str, np.ndarray]) -> Checked:
     """Checks the trial of a static group.
 
     Args:
         study: the study.
         statics: the static values of the group.
         values: the traced values of one of its members, arrays of one row.
-
-    Returns:
-        The names of the metrics that an evaluation reports.
 
     Raises:
         StudyError: a function branches in Python on a traced field, a step changes the shapes of the
@@ -43,18 +54,19 @@ def check(study: Study, statics: dict[str, Any], values: dict[str, np.ndarray]) 
     evaluation = (study.trial.data or Data(None, None)).evaluation
     traced = {name: jnp.asarray(value) for name, value in numbers.items()}
 
-    def shapes(fixed: dict[str, Any], traced: dict[str, Any]) -> list[str]:
+    def trace(fixed: dict[str, Any], traced: dict[str, Any]) -> Checked:
         run = _one_step(study.trial, statics | fixed)
-        return list(jax.eval_shape(run, traced, key, batch, evaluation))
+        program, metrics = jax.make_jaxpr(run, return_shape=True)(traced, key, batch, evaluation)
+        return Checked(list(metrics), _digest(program))
 
     try:
-        return shapes({}, traced)
+        return trace({}, traced)
     except CONCRETIZATION as error:
         culprits = []
         for name in numbers:
             rest = {other: value for other, value in traced.items() if other != name}
             try:
-                shapes({name: numbers[name]}, rest)
+                trace({name: numbers[name]}, rest)
                 culprits.append(name)
             except CONCRETIZATION:
                 pass
@@ -114,6 +126,33 @@ def scalars(metrics: dict[str, Any]) -> dict[str, jax.Array]:
             raise StudyError(f"`metric {name} is a scalar` must hold, but got shape {value.shape}")
         found[name] = value.astype(jnp.float32)
     return found
+
+
+def data_digest(data: Data | None) -> str:
+    """A digest of the data's arrays; of a stream, only that it is one.
+
+    Args:
+        data: the data of a trial.
+    """
+    found = hashlib.sha256()
+    for part in data or ():
+        if is_stream(part):
+            found.update(b"stream")
+            continue
+        for leaf in jax.tree.leaves(part):
+            array = np.ascontiguousarray(leaf)
+            found.update(f"{array.shape}{array.dtype}".encode())
+            found.update(array.reshape(-1).view(np.uint8).data)
+    return found.hexdigest()[:32]
+
+
+def _digest(program: Any) -> str:
+    """A digest of a traced program that is the same in every process."""
+    found = hashlib.sha256(re.sub(r"0x[0-9a-f]+", "", str(program)).encode())
+    for constant in program.consts:
+        if not jnp.issubdtype(jnp.result_type(constant), jax.dtypes.prng_key):
+            found.update(np.asarray(constant).tobytes())
+    return found.hexdigest()[:32]
 
 
 def _one_step(trial: Trial, statics: dict[str, Any]) -> Callable[..., dict[str, Any]]:

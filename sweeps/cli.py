@@ -3,32 +3,41 @@
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
 import jax
-from rich.console import Console
-from rich.table import Table
 
 from sweeps import __doc__ as summary
 from sweeps.devices import use_cpu_cores
 from sweeps.grammar import as_domain
-from sweeps.loop import prepare, report_plan, run
+from sweeps.loop import resume, run
 from sweeps.population import populate
-from sweeps.reference import Reference, ready_studies, resolve, with_options
-from sweeps.results import Configuration, Results
+from sweeps.preparation import examine, prepare, report_plan
+from sweeps.reference import Reference, describe, ready_studies, rebuild, resolve, with_options
+from sweeps.replay import replay
+from sweeps.report.summary import print_replay, print_summary
+from sweeps.results import Results
+from sweeps.signals import TERMINATED
 from sweeps.space import StudyError
+from sweeps.status import status
+from sweeps.store import MANIFEST, read_manifest
 
-MOST_ROWS = 40
-USAGE_ERROR, INTERRUPTED = 2, 130
+DIFFERS, USAGE_ERROR, INTERRUPTED = 1, 2, 130
 
+RUN_OPTIONS = ("members_per_chunk", "confirm", "keep_best", "checkpoint_minutes")  # handed on as they are
 RUN_EXAMPLES = """examples:
   sweeps run digits-mlp
   sweeps run digits-mlp alpha='linspace(0, 0.3, 4)' seed='range(3)' --steps 100
   sweeps run digits-mlp learning_rate='log_uniform(1e-4, 1e-1)' --samples 16
+  sweeps run digits-mlp --confirm 8 --keep-best 3
   sweeps run my_module:study --out runs/mine
+"""
+RESUME_EXAMPLES = """examples:
+  sweeps resume runs/mine
+  sweeps resume runs/mine --quiet
 """
 
 
@@ -51,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options, rest = parser.parse_known_args(arguments)
     if rest:  # argparse takes positionals up to the first option only
-        if options.command not in ("run", "plan") or any(word.startswith("-") for word in rest):
+        if "fields" not in options or any(word.startswith("-") for word in rest):
             parser.error(f"`a known argument` must hold, but got {' '.join(rest)}")
         options.fields += rest
     try:
@@ -73,6 +82,23 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_study(command)
     command.add_argument("--out", type=Path, help="a new folder for the run (default: runs/STUDY-TIME)")
+    command.add_argument(
+        "--confirm",
+        type=int,
+        default=0,
+        metavar="SEEDS",
+        help="run the winner and the baseline again on so many fresh seeds, and report those",
+    )
+    command.add_argument(
+        "--keep-best", type=int, default=0, metavar="K", help="keep the final states of the K best members"
+    )
+    command.add_argument(
+        "--checkpoint-minutes",
+        type=float,
+        default=2.0,
+        metavar="MINUTES",
+        help="how long to train between two checkpoints (default: 2)",
+    )
     command.add_argument("--quiet", action="store_true", help="print nothing but the results")
     command.set_defaults(action=_run)
     command = commands.add_parser(
@@ -83,10 +109,44 @@ def _parser() -> argparse.ArgumentParser:
     _add_study(command)
     command.set_defaults(action=_plan)
     command = commands.add_parser(
+        "resume",
+        help="go on with a run that was stopped, however it was",
+        description="Go on with a run that was stopped or killed. Its study, space and seeds must be what "
+        "they were; what is given here is checked against them.",
+        epilog=RESUME_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_directory(command)
+    _add_changes(command)
+    command.add_argument("--root-seed", type=int, help="what all randomness derives from")
+    command.add_argument("--quiet", action="store_true", help="print nothing but the results")
+    command.set_defaults(action=_resume)
+    command = commands.add_parser(
+        "status",
+        help="say how far a run is",
+        description="Say how far a run is; works from another shell while it runs, and changes nothing.",
+    )
+    _add_directory(command)
+    command.set_defaults(action=_status)
+    command = commands.add_parser(
+        "replay",
+        help="train one member again and compare every bit",
+        description="Train one member of a run again, in the numerical setting it was trained in, and "
+        "compare. The exit status is 0 if every bit is the same, 1 if not.",
+    )
+    _add_directory(command)
+    command.add_argument("member", metavar="MEMBER", type=int, help="the member's id")
+    command.add_argument("--quiet", action="store_true", help="print nothing but the comparison")
+    command.set_defaults(action=_replay)
+    command = commands.add_parser(
         "list", help="list the ready studies", description="List the ready studies."
     )
     command.set_defaults(action=_list)
     return parser
+
+
+def _add_directory(command: argparse.ArgumentParser) -> None:
+    command.add_argument("directory", metavar="DIR", type=Path, help="the folder of the run")
 
 
 def _add_study(command: argparse.ArgumentParser) -> None:
@@ -94,6 +154,15 @@ def _add_study(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "study", metavar="STUDY", help="a ready study, module:object, file.py:object or a .toml file"
     )
+    _add_changes(command)
+    command.add_argument(
+        "--root-seed", type=int, default=0, help="what all randomness derives from (default: 0)"
+    )
+    command.add_argument("--members-per-chunk", type=int, help="how many members train at once")
+
+
+def _add_changes(command: argparse.ArgumentParser) -> None:
+    """The arguments that change a study."""
     command.add_argument(
         "fields",
         metavar="FIELD=DOMAIN",
@@ -102,30 +171,33 @@ def _add_study(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--steps", type=int, help="training steps per member")
     command.add_argument("--samples", type=int, help="joint draws of the sampled fields")
-    command.add_argument(
-        "--root-seed", type=int, default=0, help="what all randomness derives from (default: 0)"
-    )
-    command.add_argument("--members-per-chunk", type=int, help="how many members train at once")
 
 
 def _named_study(options: argparse.Namespace) -> Reference:
     """The study that the arguments name, with what they change."""
-    use_cpu_cores()
-    _use_compilation_cache()
+    _start()
     named = resolve(options.study)
-    space = dict(_assignment(word) for word in options.fields)
     return named._replace(
-        study=with_options(named.study, space, steps=options.steps),
+        study=with_options(named.study, _space(options), steps=options.steps),
         options=named.options if options.samples is None else {"samples": options.samples},
     )
+
+
+def _space(options: argparse.Namespace) -> dict[str, Any]:
+    return dict(_assignment(word) for word in options.fields)
+
+
+def _start() -> None:
+    """Sets JAX up before it is first used."""
+    use_cpu_cores()
+    _use_compilation_cache()
 
 
 def _plan(options: argparse.Namespace) -> int:
     named = _named_study(options)
     population = populate(named.study, named.options.get("samples"), options.root_seed)
-    prepared = prepare(
-        named.study, population, options.root_seed, None, options.members_per_chunk, remember=False
-    )
+    examined = examine(named.study, population)
+    prepared = prepare(examined, options.root_seed, None, options.members_per_chunk, remember=False)
     for label, value in report_plan(prepared):
         print(f"{label:20}{value}")
     return 0
@@ -134,26 +206,69 @@ def _plan(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> int:
     named = _named_study(options)
     out = options.out or _new_folder(named.name)
-    try:
-        results = run(
+    reference = describe(options.study, _space(options), options.steps)
+
+    def train() -> Results:
+        return run(
             named.study,
             samples=named.options.get("samples"),
             out=out,
             root_seed=options.root_seed,
-            members_per_chunk=options.members_per_chunk,
             progress=not options.quiet,
             name=named.name,
+            reference=reference,
+            **{name: getattr(options, name) for name in RUN_OPTIONS},
         )
-    except KeyboardInterrupt:
-        print(f"sweeps run: stopped; what was finished is kept in {out}", file=sys.stderr)
-        return INTERRUPTED
-    _print(results)
+
+    return _train("run", train, out)
+
+
+def _resume(options: argparse.Namespace) -> int:
+    _start()
+    recorded = read_manifest(options.directory)
+    study = rebuild(recorded, space=_space(options), steps=options.steps)
+
+    def train() -> Results:
+        return resume(
+            options.directory,
+            study,
+            samples=options.samples,
+            root_seed=options.root_seed,
+            progress=not options.quiet,
+        )
+
+    return _train("resume", train, options.directory)
+
+
+def _train(command: str, train: Callable[[], Results], out: Path) -> int:
+    """Trains, and prints and draws what was found; says what is kept if it is stopped."""
+    try:
+        results = train()
+    except (KeyboardInterrupt, SystemExit) as stopped:
+        kept = f"go on with: sweeps resume {out}" if (out / MANIFEST).exists() else "nothing was begun"
+        print(f"sweeps {command}: stopped; {kept}", file=sys.stderr)
+        return INTERRUPTED if isinstance(stopped, KeyboardInterrupt) else TERMINATED
+    print_summary(results)
     from sweeps.report.figures import save_figures
 
     figures = save_figures(results, out)
     names = ["manifest.json", "members.parquet", "metrics.parquet", *(path.name for path in figures)]
     print("\n".join(["", f"written to {out}/", *(f"  {name}" for name in names)]))
     return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    for label, value in status(options.directory):
+        print(f"{label:20}{value}")
+    return 0
+
+
+def _replay(options: argparse.Namespace) -> int:
+    _start()
+    study = rebuild(read_manifest(options.directory), space={}, steps=None)
+    found = replay(options.directory, options.member, study, progress=not options.quiet)
+    print_replay(found)
+    return 0 if found.same else DIFFERS
 
 
 def _list(options: argparse.Namespace) -> int:
@@ -182,80 +297,3 @@ def _use_compilation_cache() -> None:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         jax.config.update("jax_compilation_cache_dir", str(cache / "lrelu-jax" / "xla"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-
-
-def _print(results: Results) -> None:
-    """The table of configurations, and the answer in a sentence."""
-    rows = results.configurations()
-    metric, console = results.manifest["metric"], Console()
-    if not console.is_terminal:
-        console = Console(width=1000)  # a file or a pipe has no edge to fold at
-    shown = rows[:MOST_ROWS]
-    if len(results.swept) == 1 and len(shown) == len(rows):
-        shown = sorted(rows, key=lambda row: list(map(_sortable, row.config.values())))
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in results.swept:
-        table.add_column(name, justify="right")
-    table.add_column(metric, justify="right")
-    table.add_column("95 % interval", justify="center", no_wrap=True)
-    others = [name for name in rows[0].means if name != metric]
-    for name in others:
-        table.add_column(name, justify="right")
-    table.add_column("", justify="left")
-    for row in shown:
-        table.add_row(
-            *(_number(value) for value in row.config.values()),
-            f"{row.interval.mean:.4f}",
-            "–"
-            if row.interval.low != row.interval.low
-            else f"{row.interval.low:.4f} to {row.interval.high:.4f}",
-            *(f"{row.means[name]:.4g}" for name in others),
-            _mark(row, rows[0]),
-        )
-    console.print(table)
-    if len(rows) > len(shown):
-        print(f"… and {len(rows) - len(shown)} more in members.parquet")
-    _print_answer(results, rows)
-
-
-def _print_answer(results: Results, rows: list[Configuration]) -> None:
-    best, seeds = results.best(), len(rows[0].members)
-    print()
-    if rows[0].diverged == seeds:
-        print("every member diverged")
-        return
-    figures = f"{best.mean:.4f}" + (f" ({best.low:.4f} to {best.high:.4f})" if seeds > 1 else "")
-    print(
-        f"best: {_point(best.config)}: {best.metric} {figures}, {seeds} seed{'s' if seeds > 1 else ''}; ",
-        end="",
-    )
-    print("selected on these seeds, so optimistic")
-    tied = [row for row in rows[1:] if row.tied]
-    if seeds > 1:
-        print(
-            f"≈ best: {len(tied)} of the other {len(rows) - 1} cannot be told from it "
-            f"(paired t-tests over seeds, Holm-corrected, 5 %)"
-        )
-
-
-def _mark(row: Configuration, best: Configuration) -> str:
-    marks = [f"{row.diverged} of {len(row.members)} diverged"] if row.diverged else []
-    if row is best:
-        marks.append("best")
-    elif row.tied and len(row.members) > 1:
-        marks.append("≈ best")
-    return ", ".join(marks)
-
-
-def _point(config: dict[str, Any]) -> str:
-    return (
-        ", ".join(f"{name}={_number(value)}" for name, value in config.items()) or "the default configuration"
-    )
-
-
-def _number(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _sortable(value: Any) -> tuple:
-    return (value is not None, str(type(value)), value)

@@ -1,53 +1,27 @@
-"""`run`: the loop over chunks that ties the parts together."""
+"""`run` and `resume`: what ties the parts together."""
 
-import collections
 import dataclasses
-import functools
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import numpy as np
-import pyarrow as pa
 
-from sweeps import execute, measurement, planning, store
-from sweeps.checking import check, check_data, example_batch
-from sweeps.manifest import describe
-from sweeps.measurement import Bench, Choice
-from sweeps.planning import Chunk
-from sweeps.population import Population, populate, traced_columns
+from sweeps import manifest, store
+from sweeps.course import rest, run_in_memory, run_on_disk
+from sweeps.lock import locked
+from sweeps.measurement import Choice
+from sweeps.population import baseline, gather, populate
+from sweeps.preparation import Examined, Prepared, examine, prepare
 from sweeps.progress import Display
+from sweeps.request import Request, refuse_changes, request
 from sweeps.results import Results, load
+from sweeps.signals import Signals, listening
 from sweeps.space import StudyError
-from sweeps.streams import Block, Once, blocks, check_stream, is_stream
-from sweeps.tables import member_rows, metric_rows, pending_rows
-from sweeps.trial import Study, unknown
+from sweeps.trial import Study
 
-SPAN_SECONDS = 2.0  # signals, progress and divergence are dealt with at least this often
 IN_MEMORY_MEMBERS = 100_000
-CHECKED_GROUPS = 8  # whose functions are checked before anything is compiled
-
-
-class Prepared(NamedTuple):
-    """A study that is checked and planned, with nothing trained.
-
-    Attributes:
-        study: the study.
-        population: its members.
-        bench: the devices, and what all members share on them.
-        choice: the width and loop that were chosen.
-        chunks: the plan.
-        programs: the program of a static group and loop mode.
-    """
-
-    study: Study
-    population: Population
-    bench: Bench
-    choice: Choice
-    chunks: list[Chunk]
-    programs: Callable[[int, str], execute.Program]
+MAX_SEED = 2**32 - 1
 
 
 def run(
@@ -60,6 +34,10 @@ def run(
     members_per_chunk: int | None = None,
     progress: bool = True,
     name: str = "study",
+    confirm: int = 0,
+    keep_best: int = 0,
+    checkpoint_minutes: float | int = 2,
+    reference: dict[str, Any] | None = None,
 ) -> Results:
     """Trains every member of a study and returns what they found.
 
@@ -72,18 +50,31 @@ def run(
         members_per_chunk: how many members run at once; None measures and chooses.
         progress: whether to show progress on standard error.
         name: what the manifest calls the study.
+        confirm: on how many fresh seeds the winner and the baseline (every swept field at its default)
+            are run again, so that `best` reports figures from seeds that did not choose it.
+        keep_best: of how many of the best members the final state is kept; needs `out`.
+        checkpoint_minutes: how long to train between two checkpoints of a chunk.
+        reference: what `sweeps resume` finds the study by, as `sweeps.reference` says.
 
     Returns:
         The results; with `out`, its folder holds them too.
 
     Raises:
         StudyError: something asked for cannot be done; nothing was trained then.
-        KeyboardInterrupt: Ctrl-C; chunks that were finished are kept in `out`.
+        KeyboardInterrupt: Ctrl-C; what was done is kept in `out`, and `resume` goes on from there.
+        SystemExit: SIGTERM, likewise; the status is 143.
     """
-    if not isinstance(root_seed, int) or not 0 <= root_seed < 2**32:
+    if not isinstance(root_seed, int) or not 0 <= root_seed <= MAX_SEED:
         raise StudyError(
             f"`root_seed is a whole number from 0 to 2**32 - 1` must hold, but got {root_seed!r}"
         )
+    for word, value in (("confirm", confirm), ("keep_best", keep_best)):
+        if not isinstance(value, int) or value < 0:
+            raise StudyError(f"`0 <= {word}` must hold and be a whole number, but got {value!r}")
+    if keep_best and out is None:
+        raise StudyError(f"`out` must be given to keep states, but got keep_best={keep_best} and no out")
+    if checkpoint_minutes <= 0:
+        raise StudyError(f"`0 < checkpoint_minutes` must hold, but got {checkpoint_minutes}")
     population = populate(study, samples, root_seed)
     if out is None and len(population) > IN_MEMORY_MEMBERS:
         raise StudyError(
@@ -91,228 +82,196 @@ def run(
         )
     if out is not None:
         store.check_new(out)
-    prepared = prepare(study, population, root_seed, devices, members_per_chunk)
-    mesh, loop = prepared.bench.mesh, prepared.choice.loop
-    manifest = describe(
-        study,
-        population,
-        name=name,
-        samples=samples,
-        root_seed=root_seed,
-        mesh=mesh,
-        loop=loop,
-        chunks=prepared.chunks,
-    )
-    directory = None if out is None else store.create(out, manifest)
-    tables: list[tuple[pa.Table, pa.Table]] = []
-    with Display(len(population), study.steps, shown=progress) as display:
-        if mesh.size < len(devices or jax.devices()):
-            display.note(f"{mesh.size} of the devices are used: there are no more members in a group")
-        try:
-            for chunk, rows in _train_all(prepared, display):
-                if directory is None:
-                    tables.append(rows)
-                else:
-                    store.commit(directory, f"{chunk.name}-0-{study.steps}", *rows)
-        finally:
-            if directory is not None:
-                store.derive(directory, len(population), functools.partial(pending_rows, population))
-    if directory is not None:
-        return load(directory)
-    members, metrics = (
-        pa.concat_tables(parts, promote_options="default") for parts in zip(*tables, strict=True)
-    )
-    return Results(manifest, tables=(members.sort_by(store.ORDER[:1]), metrics.sort_by(store.ORDER)))
+    asked = manifest.asked(study, population, name=name, samples=samples, root_seed=root_seed)
+    wanted = Request(study, population, asked, root_seed, keep_best, checkpoint_minutes)
+    with listening() as signals:
+        options = {"confirm": confirm, "reference": reference}
+        results = _begin(wanted, out, devices, members_per_chunk, progress, signals, options)
+        return _confirmed(wanted, results, confirm, out, devices, progress, signals)
 
 
-def prepare(
+def resume(
+    directory: str | Path,
     study: Study,
-    population: Population,
-    root_seed: int,
+    *,
+    samples: int | None = None,
+    root_seed: int | None = None,
     devices: Sequence[Any] | None = None,
-    members_per_chunk: int | None = None,
-    remember: bool = True,
-) -> Prepared:
-    """Checks a study and plans its chunks.
+    progress: bool = True,
+) -> Results:
+    """Goes on with a run that was stopped, in the numerical setting it began in.
 
     Args:
-        study: the study.
-        population: its members.
-        root_seed: what all randomness derives from.
-        devices: the devices that share the members; None takes all.
-        members_per_chunk: how many members run at once; None measures and chooses.
-        remember: whether an earlier choice will do; False measures at two widths in any case.
+        directory: the run directory.
+        study: the study that it is a run of; a study that differs is refused.
+        samples: as the run was started with; None takes that.
+        root_seed: as the run was started with; None takes that.
+        devices: the devices to go on with; None takes as many as the run began with, or all there are.
+        progress: whether to show progress on standard error.
+
+    Returns:
+        The results, of all members.
 
     Raises:
-        StudyError: a function of the trial cannot be used, or the metric is not among those it reports.
+        StudyError: it is not a run directory, another process runs it, or the study, its space or a seed
+            has changed; the message shows what.
+        KeyboardInterrupt: Ctrl-C, as in `run`.
+        SystemExit: SIGTERM, likewise.
     """
-    largest = int(np.bincount(population.groups).max())
-    mesh = execute.make_mesh(list(devices or jax.devices())[:largest])
-    check_data(study)
-    data = study.trial.data
-    if data is not None and is_stream(data.train) and iter(data.train) is data.train:
-        # Checking and planning look at a batch; one that can be read only once must not be lost to that.
-        trial = study.trial._replace(data=data._replace(train=Once(data.train)))
-        study = dataclasses.replace(study, trial=trial)
-    for group in range(min(len(population.statics), CHECKED_GROUPS)):
-        member = np.flatnonzero(population.groups == group)[:1]
-        reported = check(study, population.statics[group], traced_columns(population, member))
-        if study.metric not in reported:
-            raise StudyError(
-                f"`metric is reported by the trial` must hold, but got {unknown(study.metric, reported)}"
-            )
-    cache: dict[tuple[int, str], execute.Program] = {}
-
-    def programs(group: int, loop: str) -> execute.Program:
-        if (group, loop) not in cache:
-            for other in [key for key in cache if key[0] != group]:
-                del cache[other]  # the programs of a group that is done are not needed again
-            cache[group, loop] = execute.build(study, population.statics[group], mesh, loop)
-        return cache[group, loop]
-
-    bench = measurement.place(study, population, mesh, root_seed)
-    most = members_per_chunk
-    if most is not None and remember:
-        choice = Choice(max(1, most // mesh.size), "scan", (), None)
-    else:
-        per_device = None if most is None else max(1, most // mesh.size)
-        choice = measurement.choose(bench, lambda loop: programs(bench.group, loop), per_device, remember)
-    chunks = planning.cut(
-        population.groups, mesh.size, choice.per_device * mesh.size if most is None else most
-    )
-    if study.trial.data is not None and is_stream(study.trial.data.train):
-        check_stream(study.trial.data.train, len(chunks))
-    return Prepared(study, population, bench, choice, chunks, programs)
+    directory = Path(directory)
+    recorded = store.read_manifest(directory)
+    samples = recorded["samples"] if samples is None else samples
+    seed: int = recorded["root_seed"] if root_seed is None else root_seed
+    asked = request(recorded, study, samples, seed)
+    with listening() as signals:
+        results = _go_on(directory, recorded, asked, devices, progress, signals)
+        return _confirmed(asked, results, recorded["confirm"], directory, devices, progress, signals)
 
 
-class Pace:
-    """How many steps make a span, by the time that steps were seen to take."""
-
-    def __init__(self):
-        self.seconds_per_step: float | None = None
-
-    def span(self, steps: int) -> int:
-        """At most so many of these steps; the first span, which compiles, is one step long."""
-        if self.seconds_per_step is None:
-            return 1
-        return max(1, min(steps, int(SPAN_SECONDS / max(self.seconds_per_step, 1e-9))))
-
-    def saw(self, steps: int, seconds: float) -> None:
-        """Takes a measurement; the first is of the compiler, so only its absence is remembered."""
-        self.seconds_per_step = 0.1 if self.seconds_per_step is None else seconds / steps
-
-
-def _train_all(prepared: Prepared, display: Display) -> Iterator[tuple[Chunk, tuple[pa.Table, pa.Table]]]:
-    """Every chunk with its rows; one that does not fit the memory is cut in halves, and so are the rest."""
-    waiting = collections.deque(prepared.chunks)
-    pace, devices = Pace(), prepared.bench.mesh.size
-    while waiting:
-        chunk = waiting.popleft()
-        try:
-            rows = _train(prepared, chunk, pace, display)
-        except jax.errors.JaxRuntimeError as error:
-            if "RESOURCE_EXHAUSTED" not in str(error) or chunk.width <= devices:
+def _begin(
+    wanted: Request,
+    out: str | Path | None,
+    devices: Sequence[Any] | None,
+    members_per_chunk: int | None,
+    progress: bool,
+    signals: Signals,
+    options: dict[str, Any],
+) -> Results:
+    """A new run, from planning to its results."""
+    examined = examine(wanted.study, wanted.population)
+    written = {
+        **wanted.asked,
+        "fingerprint": manifest.fingerprint(wanted.asked, examined.digests),
+        "digests": examined.digests,
+        "versions": manifest.versions(),
+        "members_per_chunk": members_per_chunk,
+        "numerical_setting": None,
+        "plan": None,
+        "keep_best": wanted.keep_best,
+        "checkpoint_minutes": wanted.checkpoint_minutes,
+        **options,
+    }
+    with Display(len(wanted.population), wanted.study.steps, shown=progress) as display:
+        if out is None:
+            prepared = prepare(examined, wanted.root_seed, devices, members_per_chunk)
+            return run_in_memory(prepared, written | _plan(prepared), display, signals)
+        # The folder is there before the plan is, so that whatever happens from now on, `resume` goes on.
+        directory = store.create(out, written)
+        with locked(directory) as lock:
+            try:
+                prepared = prepare(examined, wanted.root_seed, devices, members_per_chunk)
+            except StudyError:
+                store.discard(directory)
                 raise
-            display.note(
-                f"out of memory with {chunk.width} members at once; going on with {chunk.width // 2}"
-            )
-            rest = np.concatenate([chunk.members, *(later.members for later in waiting)])
-            waiting = collections.deque(
-                planning.cut(prepared.population.groups, devices, max(chunk.width // 2, 1), only=rest)
-            )
-            continue
-        yield chunk, rows
+            store.write_manifest(directory, written | _plan(prepared))
+            if prepared.bench.mesh.size < len(devices or jax.devices()):
+                used = prepared.bench.mesh.size
+                display.note(f"{used} of the devices are used: there are no more members in a group")
+            return run_on_disk(prepared, prepared.chunks, wanted, lock, display, signals)
 
 
-def _train(prepared: Prepared, chunk: Chunk, pace: Pace, display: Display) -> tuple[pa.Table, pa.Table]:
-    """Trains one chunk from its first step to its last; returns its rows of members and metrics."""
-    study, population, bench = prepared.study, prepared.population, prepared.bench
-    program, count = prepared.programs(chunk.group, prepared.choice.loop), len(chunk.members)
-    ids = np.resize(chunk.members, chunk.width)  # rows past the members repeat them, and are dropped
-    members = execute.place_members(bench.mesh, traced_columns(population, ids), population.seeds[ids])
-    carry = program.init(bench.root, members, example_batch(study))
-    evaluations: list[tuple[int, dict[str, np.ndarray]]] = []
-    feed, step, loss = _feed(bench), 0, float("nan")
-    for target in study.evaluation_steps:
-        while step < target:
-            train, last = feed(step)
-            stop = step + pace.span(min(target, last) - step)
-            began = time.monotonic()
-            carry = program.advance(bench.root, members, carry, train, np.int32(step), np.int32(stop))
-            jax.block_until_ready(carry)
-            pace.saw(stop - step, time.monotonic() - began)
-            step = stop
-            display.chunk(count, step, loss)
-        values, carry = program.evaluate(members, carry, bench.evaluation)
-        evaluations.append((step, {name: np.asarray(rows)[:count] for name, rows in values.items()}))
-        if "train/loss" in values:
-            losses = evaluations[-1][1]["train/loss"]
-            loss = float(np.mean(losses[np.isfinite(losses)])) if np.isfinite(losses).any() else float("nan")
-    diverged_at = np.asarray(carry.diverged_at)[:count]
-    alive = diverged_at == execute.ALIVE
-    display.finish(count, int((~alive).sum()))
-    rows = member_rows(population, chunk.members, np.where(alive, "done", "diverged"), diverged_at)
-    return rows, metric_rows(chunk.members, diverged_at, evaluations)
+def _plan(prepared: Prepared) -> dict[str, Any]:
+    """What the manifest says of the plan."""
+    mesh, loop = prepared.bench.mesh, prepared.choice.loop
+    widths = sorted({chunk.width // mesh.size for chunk in prepared.chunks})
+    return {
+        "numerical_setting": manifest.setting(mesh, loop, widths[-1]),
+        "plan": {
+            "groups": len(prepared.population.statics),
+            "chunks": len(prepared.chunks),
+            "members_per_chunk": prepared.most,
+        },
+    }
 
 
-def _feed(bench: Bench) -> Callable[[int], tuple[Any, int]]:
-    """What gives `advance` its data from a step on, and says up to which step that lasts."""
-    if not isinstance(bench.train, Block):
-        return lambda step: (bench.train, 2**31 - 1)
-    assert bench.study.trial.data is not None  # a block comes from somewhere
-    train = bench.study.trial.data.train
-    stream = blocks(train, bench.study.steps, lambda batches: execute.place_data(bench.mesh, batches))
-    held: list[Block] = []
+def _go_on(
+    directory: Path,
+    recorded: dict[str, Any],
+    wanted: Request,
+    devices: Sequence[Any] | None,
+    progress: bool,
+    signals: Signals,
+) -> Results:
+    """The rest of a run."""
+    examined = examine(wanted.study, wanted.population)
+    if recorded["versions"]["jax"] == manifest.versions()["jax"]:
+        refuse_changes(recorded["digests"], examined.digests)
+    with (
+        locked(directory) as lock,
+        Display(len(wanted.population), wanted.study.steps, shown=progress) as display,
+    ):
+        for name in store.clean(directory):
+            display.note(f"chunk {name} is damaged: it is set aside, and its members are trained again")
+        done = store.committed_members(directory)
+        display.finish(len(done), 0)
+        if recorded["plan"] is None:
+            prepared = prepare(examined, wanted.root_seed, devices, recorded["members_per_chunk"])
+            store.write_manifest(directory, recorded | _plan(prepared))
+        else:
+            prepared = _as_planned(examined, recorded, wanted.root_seed, devices, display)
+        return run_on_disk(prepared, rest(prepared, done), wanted, lock, display, signals)
 
-    def feed(step: int) -> tuple[Block, int]:
-        while not held or step >= _end(held[0]):
-            held[:] = [next(stream)]
-        return held[0], _end(held[0])
 
-    return feed
-
-
-def _end(block: Block) -> int:
-    return int(block.first) + len(jax.tree.leaves(block.batches)[0])
-
-
-def report_plan(prepared: Prepared) -> list[tuple[str, str]]:
-    """What `sweeps plan` prints: labels and values.
-
-    Args:
-        prepared: a study that was measured.
-    """
-    population, chunks, choice = prepared.population, prepared.chunks, prepared.choice
-    mesh, study = prepared.bench.mesh, prepared.study
-    best = planning.fastest(choice.measurements)
-    seconds = (
-        len(chunks) * study.steps * best.seconds_per_step + len(population.statics) * best.compile_seconds
-    )
-    sizes = [len(values) for values in (np.unique(population.seeds),)]
-    rows = [
-        ("members", f"{len(population)}: {len(population) // sizes[0]} configurations x {sizes[0]} seeds"),
-        ("static groups", f"{len(population.statics)}, one program each"),
-        ("devices", f"{mesh.size} x {mesh.devices.flat[0].device_kind}"),
-        (
-            "members per chunk",
-            f"{chunks[0].width}, {chunks[0].width // mesh.size} per device; {len(chunks)} chunks",
-        ),
-        ("loop", choice.loop),
-    ]
-    if choice.memory is not None:
-        rows.append(("memory per member", f"{choice.memory.per_member / 2**10:.1f} KiB on its device"))
-    # Only the scan is one program whose memory the compiler counts; a step from the host needs no more.
-    needed = max(each.bytes_per_device for each in choice.measurements if each.per_device == best.per_device)
-    rows.append(("memory per device", f"{needed / 2**20:.1f} MiB"))
-    for measured in choice.measurements:
-        cost = planning.cost(measured) / mesh.size * 1e6
-        label = f"{measured.per_device} per device, {measured.loop}"
-        rows.append(
-            (
-                "measured",
-                f"{label}: {cost:.1f} µs per member and step, compiled in {measured.compile_seconds:.1f} s",
-            )
+def _as_planned(
+    examined: Examined,
+    recorded: dict[str, Any],
+    root_seed: int,
+    devices: Sequence[Any] | None,
+    display: Display,
+) -> Prepared:
+    """The plan that a run began with, on the devices that there are now."""
+    began = recorded["numerical_setting"]
+    used = list(devices or jax.devices()[: began["devices"]])
+    most = max(1, recorded["plan"]["members_per_chunk"] * len(used) // began["devices"])
+    choice = Choice(max(1, most // len(used)), began["loop"], (), None)
+    prepared = prepare(examined, root_seed, used, most, choice=choice)
+    now = manifest.setting(prepared.bench.mesh, choice.loop, began["members_per_device"])
+    changes = manifest.differences(began, now)
+    if changes:
+        display.note(
+            f"going on in another numerical setting ({'; '.join(changes)}): what is trained from here on "
+            f"agrees with the first setting to float32 rounding, not bit for bit"
         )
-    rows.append(("member-steps", f"{len(population) * study.steps:,}"))
-    rows.append(("predicted time", f"{seconds:.0f} s, evaluations not counted"))
-    return rows
+    return prepared
+
+
+def _confirmed(
+    wanted: Request,
+    results: Results,
+    count: int,
+    out: str | Path | None,
+    devices: Sequence[Any] | None,
+    progress: bool,
+    signals: Signals,
+) -> Results:
+    """The results with the winner and the baseline run on fresh seeds; as they are if none are wanted."""
+    if not count:
+        return results
+    study, best = wanted.study, results.best()
+    usual = baseline(study)
+    points = [best.config] + ([] if usual is None or usual == best.config else [usual])
+    first = int(wanted.population.seeds.max()) + 1
+    if first + count > MAX_SEED:
+        raise StudyError(f"`{count} seeds above the study's` must exist, but got {first - 1} as its largest")
+    population = gather(study, points, range(first, first + count))
+    asked = manifest.asked(
+        study,
+        population,
+        name=wanted.asked["study"],
+        samples=None,
+        root_seed=wanted.root_seed,
+        points=points,
+    )
+    fresh = Request(study, population, asked, wanted.root_seed, 0, wanted.checkpoint_minutes)
+    options: dict[str, Any] = {"confirm": 0, "reference": None}
+    if out is None:
+        found = _begin(fresh, None, devices, None, progress, signals, options)
+        return dataclasses.replace(results, confirmation=found)
+    folder = Path(out) / store.CONFIRMATION
+    if folder.exists():
+        recorded = store.read_manifest(folder)
+        refuse_changes({key: recorded[key] for key in asked}, asked)
+        _go_on(folder, recorded, fresh, devices, progress, signals)
+    else:
+        _begin(fresh, folder, devices, None, progress, signals, options)
+    return load(out)

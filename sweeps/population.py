@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -79,19 +79,54 @@ def populate(study: Study, samples: int | None, root_seed: int) -> Population:
     columns = {name: spread(values, axis) for axis, (name, values) in enumerate(axes.items())}
     columns |= {name: spread(values, len(axes)) for name, values in drawn.items()}
     columns = {name: columns[name] for name in domains}
-    fixed = {name: check_value(field, field.default) for name, field in known.items() if name not in columns}
-    groups, statics = _groups(tuple(known.values()), columns, fixed, count)
+    return _assemble(study, columns, spread(seeds, len(shape) - 1), len(seeds))
+
+
+def gather(study: Study, points: Sequence[Mapping[str, Any]], seeds: Sequence[int]) -> Population:
+    """The members of some points, each with every seed, seeds innermost.
+
+    Args:
+        study: the study.
+        points: values of the same fields each; fields left out keep their default.
+        seeds: whole numbers ≥ 0.
+
+    Raises:
+        StudyError: a value is not of its field's type, or the configuration refuses its values.
+    """
+    known = {field.name: field for field in fields(study.trial.config)}
+    columns = {
+        name: np.repeat(_values(known[name], [point[name] for point in points]), len(seeds))
+        for name in points[0]
+    }
+    return _assemble(study, columns, np.tile(np.asarray(seeds, np.uint32), len(points)), len(seeds))
+
+
+def baseline(study: Study) -> dict[str, Any] | None:
+    """The point where every swept field has its default; None if one has none.
+
+    Args:
+        study: the study.
+    """
+    defaults = {field.name: field.default for field in fields(study.trial.config)}
+    point = {name: defaults[name] for name in study.domains if name != "seed"}
+    return None if dataclasses.MISSING in point.values() else point
+
+
+def _assemble(study: Study, columns: dict[str, np.ndarray], seeds: np.ndarray, per_point: int) -> Population:
+    known = fields(study.trial.config)
+    fixed = {field.name: check_value(field, field.default) for field in known if field.name not in columns}
+    groups, statics = _groups(known, columns, fixed, len(seeds))
     population = Population(
         config=study.trial.config,
-        fields=tuple(known.values()),
-        swept=tuple(domains),
+        fields=known,
+        swept=tuple(columns),
         columns=columns,
         fixed=fixed,
-        seeds=spread(seeds, len(shape) - 1),
+        seeds=seeds,
         groups=groups,
         statics=statics,
     )
-    _construct_each(population, len(seeds))
+    _construct_each(population, per_point)
     return population
 
 

@@ -6,10 +6,12 @@ import importlib
 import importlib.util
 import sys
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sweeps.space import StudyError
+from sweeps.grammar import as_domain
+from sweeps.space import StudyError, text
 from sweeps.trial import Study, unknown
 
 READY = Path(__file__).parent / "studies"
@@ -71,6 +73,47 @@ def resolve(reference: str) -> Reference:
     return Reference(name or attribute, study, {})
 
 
+def rebuild(recorded: Mapping[str, Any], **changes: Any) -> Study:
+    """The study of a run, found again by what its manifest says of it, with some of its values changed.
+
+    Args:
+        recorded: the manifest.
+        **changes: `space` and `steps`, where they are not as the run was started with; None changes nothing.
+
+    Raises:
+        StudyError: the run was started from Python, or its study is no longer there.
+    """
+    reference = recorded["reference"]
+    if reference is None:
+        raise StudyError(
+            "`a run that was started by the command` must hold, but got one started from Python, whose study "
+            "has no name; call sweeps.resume(directory, study) or sweeps.replay(directory, member, study)"
+        )
+    if Path(reference["folder"]).is_dir():
+        sys.path.append(reference["folder"])  # where its module was found
+    study = resolve(reference["study"]).study
+    space = {field: as_domain(value, field) for field, value in reference["space"].items()}
+    steps = reference["steps"] if changes["steps"] is None else changes["steps"]
+    return with_options(study, space | changes["space"], steps=steps)
+
+
+def describe(word: str, space: Mapping[str, Any], steps: int | None) -> dict[str, Any]:
+    """What a manifest says of a study that was named, so that `rebuild` finds it again from anywhere.
+
+    Args:
+        word: what the study was named by.
+        space: the fields that were changed.
+        steps: the steps, if they were changed.
+    """
+    where, colon, attribute = word.rpartition(":")
+    if word.endswith(".toml"):
+        word = str(Path(word).resolve())
+    elif where.endswith(".py"):
+        word = f"{Path(where).resolve()}{colon}{attribute}"
+    changed = {field: text(domain) for field, domain in space.items()}
+    return {"study": word, "folder": str(Path.cwd()), "space": changed, "steps": steps}
+
+
 def with_options(study: Study, space: dict[str, Any], **changes: Any) -> Study:
     """The study with some fields of its space and some of its values changed; None changes nothing."""
     changes = {name: value for name, value in changes.items() if value is not None}
@@ -99,6 +142,8 @@ def _from_toml(path: Path) -> Reference:
 
 
 def _module(name: str) -> Any:
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))  # as `python -m` has it
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:

@@ -10,9 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sweeps import statistics, store
+from sweeps import kept, statistics, store
+from sweeps.request import request
 from sweeps.space import StudyError
-from sweeps.trial import unknown
+from sweeps.trial import Study, unknown
 
 
 class Best(NamedTuple):
@@ -68,11 +69,13 @@ class Results:
         manifest: what the run was.
         directory: where it is kept; None if only in memory.
         tables: the rows of members and metrics; None reads them from the directory when they are asked for.
+        confirmation: the winner and the baseline on fresh seeds; None if they were not run.
     """
 
     manifest: Mapping[str, Any]
     directory: Path | None = None
     tables: tuple[pa.Table, pa.Table] | None = None
+    confirmation: "Results | None" = None
 
     @functools.cached_property
     def members(self) -> pa.Table:
@@ -151,9 +154,40 @@ class Results:
         return [row._replace(tied=bool(mark)) for row, mark in zip(found, tied, strict=True)]
 
     def best(self) -> Best:
-        """The configuration with the best mean of the final metric over its seeds."""
-        row = self.configurations()[0]
-        return Best(row.config, self.manifest["metric"], *row.interval, len(row.members), confirmed=False)
+        """The configuration with the best mean of the final metric over its seeds.
+
+        Where it was run again on fresh seeds, the figures are those of the fresh seeds alone.
+        """
+        row, metric = self.configurations()[0], self.manifest["metric"]
+        fresh = self.confirmation.configurations() if self.confirmation else []
+        for other in fresh:
+            if other.config == row.config:
+                return Best(row.config, metric, *other.interval, len(other.members), confirmed=True)
+        return Best(row.config, metric, *row.interval, len(row.members), confirmed=False)
+
+    def model(self, study: Study, member: int | None = None) -> Any:
+        """A member whose final state was kept (`keep_best`), loaded into the user's model.
+
+        Args:
+            study: the study that was run.
+            member: the member's id; None takes the best.
+
+        Returns:
+            What `supervised`'s `model` makes, with the trained variables and in evaluation mode: an
+            `nnx.Module`, or a bound Linen module. For a trial without `model`, the state.
+
+        Raises:
+            StudyError: nothing was kept of that member, or the study is not the one that was run.
+        """
+        if self.directory is None:
+            raise StudyError(
+                "`a run that was kept on the disk` must hold, but got one in memory; give it `out`"
+            )
+        wanted = request(dict(self.manifest), study, self.manifest["samples"], self.manifest["root_seed"])
+        if member is None:
+            best = kept.kept_members(self.directory, self.manifest["mode"])
+            member = best[0] if best else 0
+        return kept.load_kept(self.directory, study, wanted.population, member)
 
     def _table(self, kind: str, place: int) -> pa.Table:
         if self.tables is not None:
@@ -180,6 +214,9 @@ def load(directory: str | Path) -> Results:
     found = Results(store.read_manifest(directory), Path(directory))
     if not store.committed(directory):
         raise StudyError(f"`at least one finished chunk` must hold, but got none in {directory}")
+    fresh = Path(directory) / store.CONFIRMATION
+    if (fresh / store.MANIFEST).exists() and store.committed(fresh):
+        return dataclasses.replace(found, confirmation=load(fresh))
     return found
 
 

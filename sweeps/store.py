@@ -4,9 +4,11 @@ A chunk is written into a temporary folder, synchronised to the disk and renamed
 whole or not at all. `members.parquet` and `metrics.parquet` are derived from the chunks.
 """
 
+import contextlib
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,9 @@ from pyarrow import dataset
 from sweeps.space import StudyError
 
 FORMAT_VERSION = 1
-MANIFEST, CHUNKS = "manifest.json", "chunks"
+MANIFEST, CHUNKS, SETTING = "manifest.json", "chunks", "setting.json"
+CONFIRMATION = "confirmation"  # the run directory of the winner on fresh seeds, inside that of its run
+KINDS = ("members", "metrics")  # of rows
 WINDOW = 100_000  # members whose rows are in memory at once while the derived tables are written
 ORDER = [
     ("member", "ascending"),
@@ -34,8 +38,10 @@ def check_new(directory: str | Path) -> None:
         raise StudyError(f"`out is a new or empty folder` must hold, but got {path}, which is a file")
     if path.exists() and any(path.iterdir()):
         what = "a run" if (path / MANIFEST).exists() else "something else"
+        other = f", or `sweeps resume {path}`" if what == "a run" else ""
         raise StudyError(
             f"`out is a new or empty folder` must hold, but got {path}, which holds {what}; name another"
+            f"{other}"
         )
 
 
@@ -51,15 +57,76 @@ def create(directory: str | Path, manifest: dict[str, Any]) -> Path:
     """
     check_new(directory)
     path = Path(directory)
-    try:
-        (path / CHUNKS).mkdir(parents=True)
-        _write(path / MANIFEST, json.dumps({"format_version": FORMAT_VERSION, **manifest}, indent=2).encode())
-    except OSError as error:
-        raise StudyError(f"`out can be written` must hold, but got {path}: {error.strerror}") from error
+
+    def write(folder: Path) -> None:
+        (folder / CHUNKS).mkdir()
+        _replace(folder / MANIFEST, lambda temporary: temporary.write_text(_as_text(manifest)))
+
+    with writing("out"):
+        write(path) if path.exists() else publish(path, write)
     return path
 
 
-def commit(directory: Path, name: str, members: pa.Table, metrics: pa.Table) -> None:
+def write_manifest(directory: Path, manifest: dict[str, Any]) -> None:
+    """Replaces the manifest of a run directory.
+
+    Args:
+        directory: the run directory.
+        manifest: what the run is.
+
+    Raises:
+        StudyError: it cannot be written.
+    """
+    with writing(str(directory / MANIFEST)):
+        _replace(directory / MANIFEST, lambda temporary: temporary.write_text(_as_text(manifest)))
+
+
+def discard(directory: Path) -> None:
+    """Removes a run directory in which nothing was trained."""
+    if not committed(directory):
+        shutil.rmtree(directory)
+
+
+@contextlib.contextmanager
+def writing(what: str) -> Iterator[None]:
+    """Says in one message what could not be written, and why.
+
+    Args:
+        what: its name.
+
+    Raises:
+        StudyError: the operating system refused.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        raise StudyError(f"`{what} can be written` must hold, but got {reason}") from error
+
+
+def publish(folder: Path, write: Callable[[Path], None]) -> None:
+    """Makes a folder that is there whole or not at all, and survives a power failure once it is.
+
+    Args:
+        folder: its path, which does not exist.
+        write: puts the files into the folder it is given.
+    """
+    temporary = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        write(temporary)
+        for path in sorted(temporary.rglob("*")):
+            _sync(path)
+        _sync(temporary)
+        temporary.rename(folder)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    _sync(folder.parent)
+
+
+def commit(directory: Path, name: str, members: pa.Table, metrics: pa.Table, setting: dict[str, Any]) -> None:
     """Writes a chunk's rows: after this call they survive a power failure, before it there is no trace.
 
     Args:
@@ -67,18 +134,45 @@ def commit(directory: Path, name: str, members: pa.Table, metrics: pa.Table) -> 
         name: the chunk's folder name.
         members: one row per member.
         metrics: one row per member and evaluation.
+        setting: the numerical setting that it ran in.
+
+    Raises:
+        StudyError: it cannot be written.
     """
-    temporary = directory / CHUNKS / f".{name}.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
-    for kind, table in (("members", members), ("metrics", metrics)):
-        with open(temporary / f"{kind}.parquet", "wb") as file:
-            pq.write_table(table, file)
-            file.flush()
-            os.fsync(file.fileno())
-    _sync(temporary)
-    temporary.rename(directory / CHUNKS / name)
-    _sync(directory / CHUNKS)
+
+    def write(folder: Path) -> None:
+        pq.write_table(members, folder / "members.parquet")
+        pq.write_table(metrics, folder / "metrics.parquet")
+        (folder / SETTING).write_text(json.dumps(setting, indent=2))
+
+    with writing(str(directory / CHUNKS / name)):
+        publish(directory / CHUNKS / name, write)
+
+
+def clean(directory: Path) -> list[str]:
+    """Removes what a process that was killed left half-written, and sets damaged chunks aside.
+
+    Call it only while holding the directory's lock.
+
+    Args:
+        directory: the run directory.
+
+    Returns:
+        The damaged chunks' names; they are kept beside the others, out of sight, as `.NAME.damaged`.
+    """
+    for path in [*directory.glob(".*.tmp"), *directory.glob("*/.*.tmp"), *directory.glob("*/*/.*.tmp")]:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    damaged = [folder for folder in committed(directory) if _damage(folder)]
+    for folder in damaged:
+        aside = folder.with_name(f".{folder.name}.damaged")
+        shutil.rmtree(aside, ignore_errors=True)
+        folder.rename(aside)
+    return [folder.name for folder in damaged]
+
+
+def read_setting(folder: Path) -> dict[str, Any]:
+    """The numerical setting that a committed chunk ran in."""
+    return json.loads((folder / SETTING).read_text())
 
 
 def read_manifest(directory: str | Path) -> dict[str, Any]:
@@ -109,14 +203,36 @@ def committed(directory: str | Path) -> list[Path]:
     return sorted(path for path in (Path(directory) / CHUNKS).iterdir() if not path.name.startswith("."))
 
 
+def committed_members(directory: str | Path) -> np.ndarray:
+    """The ids of the members that the committed chunks hold, ascending."""
+    found = [
+        pq.read_table(folder / "members.parquet", columns=["member"])["member"].to_numpy()
+        for folder in committed(directory)
+    ]
+    return np.sort(np.concatenate(found)) if found else np.zeros(0, np.int64)
+
+
 def read(directory: str | Path, kind: str) -> pa.Table | None:
     """The rows of all committed chunks, in the order of member and step; None if there is no chunk.
 
     Args:
         directory: the run directory.
         kind: `members` or `metrics`.
+
+    Warns:
+        UserWarning: a chunk is damaged; its rows are left out.
     """
-    tables = [pq.read_table(folder / f"{kind}.parquet") for folder in committed(directory)]
+    tables = []
+    for folder in committed(directory):
+        damage = _damage(folder)
+        if damage:
+            warnings.warn(
+                f"{damage}; the rows of this chunk are left out, `sweeps resume {directory}` trains its "
+                f"members again",
+                stacklevel=2,
+            )
+        else:
+            tables.append(pq.read_table(folder / f"{kind}.parquet"))
     if not tables:
         return None
     return pa.concat_tables(tables, promote_options="default").sort_by(ORDER[: 1 + (kind == "metrics")])
@@ -132,11 +248,12 @@ def derive(directory: Path, count: int, pending: Callable[[np.ndarray], pa.Table
         count: how many members the run has.
         pending: ids to the rows of members that no chunk holds yet.
     """
-    for kind in ("members", "metrics"):
+    for kind in KINDS:
         files = [str(folder / f"{kind}.parquet") for folder in committed(directory)]
         if files or kind == "members":
             rows = _windows(files, count, pending if kind == "members" else None)
-            _write_windows(directory / f"{kind}.parquet", rows)
+            with writing(str(directory / f"{kind}.parquet")):
+                _write_windows(directory / f"{kind}.parquet", rows)
 
 
 def _windows(
@@ -158,32 +275,45 @@ def _windows(
         yield pa.concat_tables(parts, promote_options="default").sort_by(ORDER[: 1 + (pending is None)])
 
 
+def _damage(folder: Path) -> str | None:
+    """What is wrong with a chunk; None if its files can be read."""
+    for kind in KINDS:
+        try:
+            pq.read_metadata(folder / f"{kind}.parquet")
+        except (OSError, pa.ArrowException) as error:
+            return f"{folder / kind}.parquet is damaged ({str(error).splitlines()[0]})"
+    return None
+
+
 def _write_windows(path: Path, windows: Iterator[pa.Table]) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    first = next(windows)
-    with open(temporary, "wb") as file:
-        with pq.ParquetWriter(file, first.schema) as writer:
+    def write(temporary: Path) -> None:
+        first = next(windows)
+        with pq.ParquetWriter(temporary, first.schema) as writer:
             writer.write_table(first)
             for window in windows:
                 writer.write_table(window.cast(first.schema))
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    _sync(path.parent)
+
+    _replace(path, write)
 
 
-def _write(path: Path, content: bytes) -> None:
+def _as_text(manifest: dict[str, Any]) -> str:
+    return json.dumps({"format_version": FORMAT_VERSION, **manifest}, indent=2)
+
+
+def _replace(path: Path, write: Callable[[Path], Any]) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
-    with open(temporary, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        write(temporary)
+        _sync(temporary)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     _sync(path.parent)
 
 
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

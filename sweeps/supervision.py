@@ -142,7 +142,10 @@ def supervised(
                 bad |= ~jnp.all(jnp.isfinite(leaf))
         return bad
 
-    return Trial(config, data, init, step, evaluate, batch_size, diverged)
+    def restored(config: Any, state: Training) -> Any:
+        return evaluation_model(model(config, nnx.Rngs(0)), state.params, state.rest)
+
+    return Trial(config, data, init, step, evaluate, batch_size, diverged, restored)
 
 
 def default_loss(outputs: jax.Array, targets: jax.Array) -> jax.Array:

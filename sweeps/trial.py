@@ -40,6 +40,7 @@ class Trial(NamedTuple):
         batch_size: examples per batch; None hands `step` the whole of `data.train`.
         diverged: `(config, state, metrics) -> bool`, asked after every step; None asks whether any
             floating-point number of the state, or a metric named `train/loss`, is not finite.
+        model: `(config, state) -> model`, what a state that was kept is loaded into; None leaves it a state.
     """
 
     config: type
@@ -49,6 +50,7 @@ class Trial(NamedTuple):
     evaluate: Callable[..., Metrics]
     batch_size: int | None = None
     diverged: Callable[..., Any] | None = None
+    model: Callable[..., Any] | None = None
 
 
 class Field(NamedTuple):

@@ -156,7 +156,7 @@ def test_ctrl_c_is_exit_status_130_and_keeps_what_was_finished(tmp_path):
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=60)
-    assert process.returncode == 130 and b"what was finished is kept" in error
+    assert process.returncode == 130 and b"stopped; go on with: sweeps resume" in error
     status = pq.read_table(tmp_path / "run" / "members.parquet")["status"].to_pylist()
     assert len(status) == 128 and {"done", "pending"} == set(status)
     assert len(sweeps.load(tmp_path / "run").members) == status.count("done")

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import sweeps
-from sweeps import loop, planning, store
+from sweeps import planning, store, training
 from sweeps.space import StudyError
 from sweeps.studies import digits_mlp
 from tests.sweeps.population_of_mlps import small_study, small_trial
@@ -119,7 +119,7 @@ def test_the_root_seed_changes_every_member():
 
 
 def test_spans_grow_with_the_measured_pace():
-    pace = loop.Pace()
+    pace = training.Pace()
     assert pace.span(1000) == 1
     pace.saw(1, 30.0)  # the compiler
     assert pace.span(1000) == 20

@@ -3,15 +3,19 @@ import numpy as np
 import pytest
 
 import sweeps
-from sweeps import execute, loop, measurement
+from sweeps import execute, measurement
+from sweeps.course import run_in_memory
 from sweeps.population import populate
+from sweeps.preparation import examine, prepare
+from sweeps.progress import Display
+from sweeps.signals import Signals
 from sweeps.space import StudyError
 from tests.sweeps.population_of_mlps import small_study
 
 
 def test_memory_of_a_program_is_linear_in_its_width():
     study = small_study(space={"seed": range(64)})
-    prepared = loop.prepare(study, populate(study, None, 0), 0, members_per_chunk=2)
+    prepared = prepare(examine(study, populate(study, None, 0)), 0, members_per_chunk=2)
     program = prepared.programs(0, "scan")
     needed = [
         measurement.measure(prepared.bench, program, width, 1e12).bytes_per_device for width in (2, 8, 32)
@@ -26,29 +30,29 @@ def test_memory_of_a_program_is_linear_in_its_width():
 def test_a_width_that_does_not_fit_is_halved_before_it_is_run(monkeypatch):
     study = small_study(space={"seed": range(64)})
     population = populate(study, None, 0)
-    wide = loop.prepare(study, population, 0)
+    wide = prepare(examine(study, population), 0)
     narrow_bytes = measurement.measure(wide.bench, wide.programs(0, "scan"), 4, 1e12).bytes_per_device
     monkeypatch.setattr(measurement, "available_bytes", lambda mesh: narrow_bytes * 1.05)
     monkeypatch.setattr(measurement, "_memory_file", lambda bench, members: None)
-    prepared = loop.prepare(study, population, 0)
+    prepared = prepare(examine(study, population), 0)
     assert wide.choice.per_device > 4 >= prepared.choice.per_device
     assert prepared.choice.memory is not None
     assert all(len(chunk.members) <= 8 for chunk in prepared.chunks)
     monkeypatch.setattr(measurement, "available_bytes", lambda mesh: 100.0)
     with pytest.raises(StudyError, match="one member fits into the device's memory"):
-        loop.prepare(study, population, 0)
+        prepare(examine(study, population), 0)
 
 
 def test_a_choice_is_remembered_beside_the_compilation_cache(monkeypatch, tmp_path):
     monkeypatch.setattr(measurement, "_memory_file", lambda bench, members: tmp_path / "plan.json")
     study = small_study(space={"seed": range(8)})
     population = populate(study, None, 0)
-    first = loop.prepare(study, population, 0).choice
+    first = prepare(examine(study, population), 0).choice
     assert first.measurements and (tmp_path / "plan.json").exists()
-    again = loop.prepare(study, population, 0).choice
+    again = prepare(examine(study, population), 0).choice
     assert again.measurements == () and (again.per_device, again.loop) == (first.per_device, first.loop)
     (tmp_path / "plan.json").write_text("{")
-    assert loop.prepare(study, population, 0).choice.measurements
+    assert prepare(examine(study, population), 0).choice.measurements
 
 
 def test_out_of_memory_halves_the_width_and_loses_nobody(monkeypatch):
@@ -85,21 +89,16 @@ def broken(program):
 
 def test_steps_from_the_host_are_the_steps_of_the_scan():
     study = small_study(batches="per_seed")
-    population = populate(study, None, 0)
-    prepared = loop.prepare(study, population, 0, members_per_chunk=10)
+    prepared = prepare(examine(study, populate(study, None, 0)), 0, members_per_chunk=10)
+    silent = Display(9, 12, shown=False)
     scanned, hosted = (
-        loop._train_all(prepared._replace(choice=prepared.choice._replace(loop=mode)), silent())
+        run_in_memory(
+            prepared._replace(choice=prepared.choice._replace(loop=mode)), {}, silent, Signals()
+        ).metrics["train/loss"]
         for mode in ("scan", "host")
     )
-    for (_, one), (_, other) in zip(scanned, hosted, strict=True):
-        # Two programs of the same float32 arithmetic.
-        np.testing.assert_allclose(
-            one[1]["train/loss"].to_numpy(), other[1]["train/loss"].to_numpy(), rtol=1e-5
-        )
-
-
-def silent():
-    return loop.Display(9, 12, shown=False)
+    # Two programs of the same float32 arithmetic.
+    np.testing.assert_allclose(scanned.to_numpy(), hosted.to_numpy(), rtol=1e-5)
 
 
 def test_free_memory_is_what_the_system_and_the_cgroup_leave(tmp_path):
@@ -116,5 +115,5 @@ def test_free_memory_is_what_the_system_and_the_cgroup_leave(tmp_path):
 
 def test_fewer_members_than_devices_use_as_many_devices():
     study = small_study(space={"seed": [4]})
-    prepared = loop.prepare(study, populate(study, None, 0), 0)
+    prepared = prepare(examine(study, populate(study, None, 0)), 0)
     assert prepared.bench.mesh.size == 1 and prepared.chunks[0].width == 1

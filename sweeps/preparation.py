@@ -1,0 +1,175 @@
+"""A study, checked, measured and cut into chunks, with nothing trained; what `sweeps plan` prints."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from sweeps import execute, measurement, planning
+from sweeps.checking import check, check_data, data_digest
+from sweeps.measurement import Bench, Choice
+from sweeps.planning import Chunk
+from sweeps.population import Population, traced_columns
+from sweeps.space import StudyError
+from sweeps.streams import Once, check_stream, is_stream
+from sweeps.trial import Study, unknown
+
+CHECKED_GROUPS = 8  # whose functions are checked before anything is compiled
+
+
+class Examined(NamedTuple):
+    """A study that can be run, as far as tracing it tells.
+
+    Attributes:
+        study: the study.
+        population: its members.
+        digests: of the data and of the groups' programs, by which a study that was changed is noticed.
+    """
+
+    study: Study
+    population: Population
+    digests: dict[str, Any]
+
+
+class Prepared(NamedTuple):
+    """A study that is checked and planned, with nothing trained.
+
+    Attributes:
+        study: the study.
+        population: its members.
+        bench: the devices, and what all members share on them.
+        choice: the width and loop that were chosen.
+        most: the members per chunk that the plan was cut to.
+        chunks: the plan.
+        programs: the program of a static group and loop mode.
+    """
+
+    study: Study
+    population: Population
+    bench: Bench
+    choice: Choice
+    most: int
+    chunks: list[Chunk]
+    programs: Callable[[int, str], execute.Program]
+
+
+def examine(study: Study, population: Population) -> Examined:
+    """Checks a study by tracing it, before anything is compiled or written.
+
+    Args:
+        study: the study.
+        population: its members.
+
+    Raises:
+        StudyError: a function of the trial cannot be used, or the metric is not among those it reports.
+    """
+    check_data(study)
+    data = study.trial.data
+    if data is not None and is_stream(data.train) and iter(data.train) is data.train:
+        # Checking and planning look at a batch; one that can be read only once must not be lost to that.
+        trial = study.trial._replace(data=data._replace(train=Once(data.train)))
+        study = dataclasses.replace(study, trial=trial)
+    digests: dict[str, Any] = {"data": data_digest(study.trial.data), "programs": []}
+    for group in range(min(len(population.statics), CHECKED_GROUPS)):
+        member = np.flatnonzero(population.groups == group)[:1]
+        checked = check(study, population.statics[group], traced_columns(population, member))
+        if study.metric not in checked.metrics:
+            raise StudyError(
+                f"`metric is reported by the trial` must hold, but got "
+                f"{unknown(study.metric, checked.metrics)}"
+            )
+        digests["programs"].append(checked.digest)
+    return Examined(study, population, digests)
+
+
+def prepare(
+    examined: Examined,
+    root_seed: int,
+    devices: Sequence[Any] | None = None,
+    members_per_chunk: int | None = None,
+    remember: bool = True,
+    choice: Choice | None = None,
+) -> Prepared:
+    """Plans the chunks of a study.
+
+    Args:
+        examined: the study and its members.
+        root_seed: what all randomness derives from.
+        devices: the devices that share the members; None takes all.
+        members_per_chunk: how many members run at once; None measures and chooses.
+        remember: whether an earlier choice will do; False measures at two widths in any case.
+        choice: what an earlier run chose; None measures.
+
+    Raises:
+        StudyError: not one member fits into the memory, or the data cannot be read once per chunk.
+    """
+    study, population, _ = examined
+    largest = int(np.bincount(population.groups).max())
+    mesh = execute.make_mesh(list(devices or jax.devices())[:largest])
+    cache: dict[tuple[int, str], execute.Program] = {}
+
+    def programs(group: int, loop: str) -> execute.Program:
+        if (group, loop) not in cache:
+            for other in [key for key in cache if key[0] != group]:
+                del cache[other]  # the programs of a group that is done are not needed again
+            cache[group, loop] = execute.build(study, population.statics[group], mesh, loop)
+        return cache[group, loop]
+
+    bench = measurement.place(study, population, mesh, root_seed)
+    most = members_per_chunk
+    if choice is not None:
+        most = most or choice.per_device * mesh.size
+    elif most is not None and remember:
+        choice = Choice(max(1, most // mesh.size), "scan", (), None)
+    else:
+        per_device = None if most is None else max(1, most // mesh.size)
+        choice = measurement.choose(bench, lambda loop: programs(bench.group, loop), per_device, remember)
+    most = choice.per_device * mesh.size if most is None else most
+    chunks = planning.cut(population.groups, mesh.size, most)
+    if study.trial.data is not None and is_stream(study.trial.data.train):
+        check_stream(study.trial.data.train, len(chunks))
+    return Prepared(study, population, bench, choice, most, chunks, programs)
+
+
+def report_plan(prepared: Prepared) -> list[tuple[str, str]]:
+    """What `sweeps plan` prints: labels and values.
+
+    Args:
+        prepared: a study that was measured.
+    """
+    population, chunks, choice = prepared.population, prepared.chunks, prepared.choice
+    mesh, study = prepared.bench.mesh, prepared.study
+    best = planning.fastest(choice.measurements)
+    seconds = (
+        len(chunks) * study.steps * best.seconds_per_step + len(population.statics) * best.compile_seconds
+    )
+    sizes = [len(values) for values in (np.unique(population.seeds),)]
+    rows = [
+        ("members", f"{len(population)}: {len(population) // sizes[0]} configurations x {sizes[0]} seeds"),
+        ("static groups", f"{len(population.statics)}, one program each"),
+        ("devices", f"{mesh.size} x {mesh.devices.flat[0].device_kind}"),
+        (
+            "members per chunk",
+            f"{chunks[0].width}, {chunks[0].width // mesh.size} per device; {len(chunks)} chunks",
+        ),
+        ("loop", choice.loop),
+    ]
+    if choice.memory is not None:
+        rows.append(("memory per member", f"{choice.memory.per_member / 2**10:.1f} KiB on its device"))
+    # Only the scan is one program whose memory the compiler counts; a step from the host needs no more.
+    needed = max(each.bytes_per_device for each in choice.measurements if each.per_device == best.per_device)
+    rows.append(("memory per device", f"{needed / 2**20:.1f} MiB"))
+    for measured in choice.measurements:
+        cost = planning.cost(measured) / mesh.size * 1e6
+        label = f"{measured.per_device} per device, {measured.loop}"
+        rows.append(
+            (
+                "measured",
+                f"{label}: {cost:.1f} µs per member and step, compiled in {measured.compile_seconds:.1f} s",
+            )
+        )
+    rows.append(("member-steps", f"{len(population) * study.steps:,}"))
+    rows.append(("predicted time", f"{seconds:.0f} s, evaluations not counted"))
+    return rows

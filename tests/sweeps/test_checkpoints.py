@@ -1,0 +1,110 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sweeps import checkpoints
+from sweeps.checkpoints import Checkpoint
+
+
+def checkpoint(members, step, evaluations=1):
+    """Two arrays whose rows tell the member and the step."""
+    ids = np.asarray(members)
+    leaves = [
+        ids * 100.0 + step,
+        np.stack([ids, ids + step], axis=1).astype(np.int32),
+        np.zeros((len(ids), 0)),
+    ]
+    found = [(5 * place, {"test/loss": ids + np.float32(place)}) for place in range(1, evaluations + 1)]
+    return Checkpoint(step, ids, leaves, found, {"devices": 2})
+
+
+def assert_equal(one, other):
+    assert one is not None and one.step == other.step and one.setting == other.setting
+    assert one.members.tolist() == other.members.tolist()
+    for mine, theirs in zip(one.leaves, other.leaves, strict=True):
+        assert mine.dtype == theirs.dtype and mine.tolist() == theirs.tolist()
+    for (step, mine), (same, theirs) in zip(one.evaluations, other.evaluations, strict=True):
+        assert step == same and mine.keys() == theirs.keys()
+        assert all(mine[name].tolist() == theirs[name].tolist() for name in mine)
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    for evaluations in (0, 1, 3):
+        kept = checkpoint([4, 5, 6], 7, evaluations)
+        checkpoints.save(tmp_path, str(evaluations), kept)
+        folder = tmp_path / "checkpoints" / str(evaluations) / "7"
+        assert_equal(checkpoints.load(folder), kept)
+
+
+def test_only_the_newest_of_a_chunk_stays(tmp_path):
+    for step in (3, 9, 12):
+        checkpoints.save(tmp_path, "0-4-3", checkpoint([4, 5, 6], step))
+    assert [path.name for path in (tmp_path / "checkpoints" / "0-4-3").iterdir()] == ["12"]
+    assert [record["step"] for record in checkpoints.newest(tmp_path).values()] == [12]
+    checkpoints.remove(tmp_path, "0-4-3")
+    assert checkpoints.newest(tmp_path) == {}
+
+
+def test_members_are_gathered_from_wherever_they_are(tmp_path):
+    assert checkpoints.find(tmp_path, np.asarray([1])) is None
+    checkpoints.save(tmp_path, "a", checkpoint([1, 3, 5], 10))
+    checkpoints.save(tmp_path, "b", checkpoint([0, 2], 10))
+    checkpoints.save(tmp_path, "c", checkpoint([7], 11))
+    for members in ([1, 3, 5], [5, 1], [0, 3, 2], [2]):
+        assert_equal(checkpoints.find(tmp_path, np.asarray(members)), checkpoint(members, 10))
+    assert checkpoints.find(tmp_path, np.asarray([1, 4])) is None  # one is not there
+    assert checkpoints.find(tmp_path, np.asarray([1, 7])) is None  # they are at different steps
+    checkpoints.save(tmp_path, "d", checkpoint([3], 20))
+    assert_equal(checkpoints.find(tmp_path, np.asarray([3])), checkpoint([3], 20))  # the newest
+
+
+def test_any_state_survives_the_host():
+    key = jax.random.split(jax.random.key(3), 4)
+    state = {
+        "key": key,
+        "rbg": jax.random.split(jax.random.key(3, impl="rbg"), 4),
+        "bf16": jnp.arange(8, dtype=jnp.bfloat16).reshape(4, 2),
+        "flags": (jnp.asarray([True, False, True, False]), None),
+        "empty": jnp.zeros((4, 0)),
+    }
+    leaves = checkpoints.to_host(state, 3)
+    assert all(isinstance(leaf, np.ndarray) and len(leaf) == 3 for leaf in leaves)
+    again = checkpoints.from_host(leaves, jax.eval_shape(lambda: state))
+    assert jax.tree.structure(again) == jax.tree.structure(state)
+    assert (jax.random.key_data(again["key"]) == jax.random.key_data(key)[:3]).all()
+    assert jax.random.key_impl(again["rbg"]) == jax.random.key_impl(state["rbg"])
+    assert again["bf16"].dtype == jnp.bfloat16 and again["bf16"].tolist() == state["bf16"][:3].tolist()
+
+
+def test_bfloat16_arrays_survive_the_disk(tmp_path):
+    arrays = [np.asarray(jnp.ones((2, 3), jnp.bfloat16)), np.zeros((2, 0), np.float32), np.asarray(True)]
+    checkpoints.save_arrays(tmp_path / "state", arrays)
+    again = checkpoints.load_arrays(tmp_path / "state", [(array.shape, str(array.dtype)) for array in arrays])
+    assert [(array.shape, array.dtype) for array in again] == [(array.shape, array.dtype) for array in arrays]
+    assert again[0].tolist() == arrays[0].tolist() and again[2]
+
+
+def test_a_checkpoint_that_could_not_be_written_is_said_once(tmp_path):
+    (tmp_path / "checkpoints").write_text("in the way")
+    writer = checkpoints.Writer(tmp_path, 0.001)
+    writer.save("a", checkpoint([1], 3))
+    assert "in the way" not in (problem := writer.finish() or "") and "checkpoints" in problem
+    assert writer.finish() is None
+
+
+def test_checkpoints_are_due_when_the_last_is_written_and_the_time_has_passed(tmp_path, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(checkpoints.time, "monotonic", lambda: now[0])
+    writer = checkpoints.Writer(tmp_path, 30)
+    now[0] = 129.0
+    assert not writer.due()
+    now[0] = 130.0
+    assert writer.due()
+    writer.begin()
+    assert not writer.due()
+    now[0] = 200.0
+    writer.save("a", checkpoint([1], 3))
+    assert not writer.due()
+    assert writer.finish() is None
+    now[0] = 230.0
+    assert writer.due()

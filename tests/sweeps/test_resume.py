@@ -1,0 +1,256 @@
+import dataclasses
+import importlib.metadata
+import json
+import os
+import signal
+
+import jax
+import numpy as np
+import optax
+import pyarrow.parquet as pq
+import pytest
+
+import sweeps
+from sweeps import checkpoints, store
+from sweeps.progress import Display
+from sweeps.space import StudyError
+from sweeps.status import status
+from tests.sweeps.population_of_mlps import small_data, small_study, small_trial
+
+CHUNKS = {"members_per_chunk": 4, "progress": False}
+
+
+@pytest.fixture(scope="module")
+def whole():
+    """The tables of a run that nothing interrupted."""
+    return sweeps.run(small_study(), **CHUNKS)
+
+
+@pytest.fixture
+def interrupted(tmp_path, monkeypatch):
+    """Starts a run that gets a signal after some spans; returns its directory."""
+
+    def start(study, spans, number=signal.SIGINT, **options):
+        shown, chunk = [], Display.chunk
+
+        def counted(*arguments):
+            chunk(*arguments)
+            shown.append(arguments)
+            if len(shown) == spans:
+                os.kill(os.getpid(), number)
+
+        kind = KeyboardInterrupt if number == signal.SIGINT else SystemExit
+        with monkeypatch.context() as patched:
+            patched.setattr(Display, "chunk", counted)
+            with pytest.raises(kind, match="143" if number == signal.SIGTERM else None):
+                sweeps.run(study, out=tmp_path / "run", **(CHUNKS | options))
+        return tmp_path / "run"
+
+    return start
+
+
+def assert_whole(results, whole):
+    assert results.members.equals(whole.members) and results.metrics.equals(whole.metrics)
+    directory = results.directory
+    assert pq.read_table(directory / "metrics.parquet").equals(whole.metrics)
+    assert pq.read_table(directory / "members.parquet").equals(whole.members)
+    assert not (directory / "checkpoints").exists() and not (directory / "lock").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("spans", [1, 2, 7, 14])
+def test_a_run_that_was_stopped_goes_on_from_its_checkpoint(interrupted, whole, spans, number):
+    directory = interrupted(small_study(), spans, number)
+    (record,) = checkpoints.newest(directory).values()
+    finished = len(store.committed(directory))
+    assert record["step"] > 0 and (finished == 0 or spans > 10)
+    assert sum("pending" in row for _, row in status(directory)) == 1
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert_whole(sweeps.resume(directory, small_study(), progress=False), whole)
+    # Once more changes nothing.
+    assert_whole(sweeps.resume(directory, small_study(), progress=False), whole)
+
+
+def test_a_run_killed_before_it_was_planned_goes_on(tmp_path, whole, monkeypatch):
+    def killed(*arguments, **keywords):
+        raise SystemError("killed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("sweeps.loop.prepare", killed)
+        with pytest.raises(SystemError, match="killed"):
+            sweeps.run(small_study(), out=tmp_path / "run", **CHUNKS)
+    assert store.read_manifest(tmp_path / "run")["plan"] is None
+    assert_whole(sweeps.resume(tmp_path / "run", small_study(), progress=False), whole)
+
+
+def test_what_does_not_fit_leaves_no_folder(tmp_path, monkeypatch):
+    def refused(*arguments, **keywords):
+        raise StudyError("`one member fits` must hold")
+
+    monkeypatch.setattr("sweeps.loop.prepare", refused)
+    with pytest.raises(StudyError, match="one member fits"):
+        sweeps.run(small_study(), out=tmp_path / "run", **CHUNKS)
+    assert not (tmp_path / "run").exists()
+
+
+def test_damaged_chunks_and_checkpoints_are_trained_again(interrupted, whole, capsys):
+    directory = interrupted(small_study(), 14)
+    (chunk,), (checkpoint,) = store.committed(directory), checkpoints.newest(directory)
+    (chunk / "members.parquet").write_bytes((chunk / "members.parquet").read_bytes()[:50])
+    for path in (checkpoint / "state").rglob("*"):
+        if path.is_file():
+            path.write_bytes(b"")
+    with pytest.warns(UserWarning, match="members.parquet is damaged"):
+        assert store.read(directory, "members") is None
+    results = sweeps.resume(directory, small_study())
+    assert_whole(results, whole)
+    said = capsys.readouterr().err
+    assert f"chunk {chunk.name} is damaged: it is set aside" in said
+    assert "a checkpoint of chunk 0-4 cannot be read, so it starts anew" in said
+
+
+def test_other_devices_finish_what_was_begun(interrupted, whole, capsys):
+    directory = interrupted(small_study(), 4)
+    results = sweeps.resume(directory, small_study(), devices=jax.devices()[:1])
+    said = capsys.readouterr().err
+    assert "another numerical setting (devices: 2, now 1)" in said and "to float32 rounding" in said
+    assert "going on from the checkpoint" in said
+    assert results.members.equals(whole.members)
+    early = whole.metrics["step"].to_numpy() <= 10
+    for name in ("train/loss", "test/loss"):
+        one, other = (found.metrics[name].to_numpy()[early] for found in (results, whole))
+        np.testing.assert_allclose(one, other, rtol=1e-5)  # guarantee 1: across settings, for ten steps
+    settings = [store.read_setting(folder) for folder in store.committed(directory)]
+    assert {setting["devices"] for setting in settings} == {1}
+    (step, before), *_ = [*settings[0]["until_step"].items()]
+    assert before["devices"] == 2 and int(step) > 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"steps": 13}, "steps: 12, now 13"),
+        (
+            {"space": {"alpha": [0.0, 0.1, 0.4], "seed": range(3)}},
+            r"space.alpha: grid\(0.0, 0.1, 0.3\), now grid",
+        ),
+        ({"space": {"alpha": [0.0, 0.1, 0.3], "seed": range(4)}}, "members: 9, now 12"),
+        ({"metric": "test/loss"}, "metric: test/accuracy, now test/loss"),
+        ({"trial": small_trial(data=small_data(60))}, "data: "),
+        (
+            {"trial": small_trial(optimizer=lambda config: optax.sgd(config.learning_rate * 1.5))},
+            "programs: ",
+        ),
+    ],
+)
+def test_a_changed_study_is_refused_with_the_difference(interrupted, changes, message):
+    directory = interrupted(small_study(), 1)
+    with pytest.raises(
+        StudyError, match=rf"the study is the one that the run began with.*{message}.*new run"
+    ):
+        sweeps.resume(directory, small_study(**changes), progress=False)
+    assert len(checkpoints.newest(directory)) == 1
+
+
+def test_other_seeds_are_refused(interrupted):
+    directory = interrupted(small_study(), 1)
+    with pytest.raises(StudyError, match="root_seed: 0, now 5"):
+        sweeps.resume(directory, small_study(), root_seed=5, progress=False)
+    with pytest.raises(StudyError, match="samples` must only be given"):
+        sweeps.resume(directory, small_study(), samples=5, progress=False)
+
+
+def test_a_directory_of_a_later_version_or_with_a_damaged_manifest_is_named(tmp_path):
+    directory = store.create(tmp_path / "run", {})
+    for content, message in (
+        ('{"format_version": 99}', "format_version <= 1.*99"),
+        ("{", "readable manifest"),
+    ):
+        (directory / "manifest.json").write_text(content)
+        with pytest.raises(StudyError, match=message):
+            sweeps.resume(directory, small_study(), progress=False)
+        with pytest.raises(StudyError, match=message):
+            status(directory)
+
+
+def test_a_clock_that_goes_backwards_changes_nothing(interrupted, whole, monkeypatch):
+    clock = iter(range(2_000_000_000, 0, -3600))
+    monkeypatch.setattr("time.time", lambda: float(next(clock)))
+    directory = interrupted(small_study(), 4, checkpoint_minutes=1e-6)
+    assert_whole(sweeps.resume(directory, small_study(), progress=False), whole)
+
+
+def test_streams_go_on_where_they_were(interrupted):
+    inputs, targets = small_data().train
+
+    class Batches:
+        def __iter__(self):
+            return ((inputs[at : at + 16], targets[at : at + 16]) for at in (0, 16, 32))
+
+    trial = small_trial(data=small_data()._replace(train=Batches()))
+    study = small_study(trial=trial, space={"alpha": [0.0, 0.3]})
+    expected = sweeps.run(study, **CHUNKS)
+    assert_whole(sweeps.resume(interrupted(study, 7), study, progress=False), expected)
+
+
+def test_the_best_states_are_kept_and_load_into_the_model(tmp_path, interrupted, whole):
+    study = small_study()
+    directory = interrupted(study, 14, keep_best=2)
+    results = sweeps.resume(directory, study, progress=False)
+    assert_whole(results, whole)
+    final = whole.final()
+    best = sorted(range(9), key=lambda member: (-final[member], member))[:2]
+    assert sorted(int(path.name) for path in (directory / "kept").iterdir()) == sorted(best)
+    inputs, targets = small_data().evaluation
+    for member in (None, *best):
+        model = results.model(study, member)
+        score = float(np.mean(np.argmax(model(inputs), axis=1) == targets))
+        # float32 means of twenty zeros and ones, in another order
+        assert score == pytest.approx(final[best[0] if member is None else member], rel=1e-6)
+    other = next(member for member in range(9) if member not in best)
+    with pytest.raises(
+        StudyError, match=rf"a member whose state was kept` must hold, but got {other}; there are"
+    ):
+        results.model(study, other)
+    with pytest.raises(StudyError, match="steps: 12, now 13"):
+        results.model(small_study(steps=13))
+    with pytest.raises(StudyError, match="kept on the disk` must hold, but got one in memory"):
+        whole.model(study)
+
+
+def test_the_winner_is_confirmed_on_fresh_seeds(tmp_path, monkeypatch):
+    study = small_study(space={"alpha": [0.0, 0.3], "learning_rate": [0.05, 1e25], "seed": range(2)})
+    results = sweeps.run(study, out=tmp_path / "run", confirm=3, **CHUNKS)
+    best, fresh = results.best(), results.confirmation
+    assert fresh is not None
+    rows = fresh.configurations()
+    assert best.confirmed and best.seeds == 3 and best.config["learning_rate"] == 0.05
+    assert fresh.members["seed"].to_pylist() == [2, 3, 4, 2, 3, 4]
+    assert {row.config["alpha"] for row in rows} == {best.config["alpha"], 0.1}  # 0.1 is the default
+    again = sweeps.resume(tmp_path / "run", study, progress=False)
+    assert again.best() == best and again.confirmation is not None
+    assert again.confirmation.metrics.equals(fresh.metrics)
+    memory = sweeps.run(study, confirm=3, **CHUNKS)
+    assert memory.best() == best
+    assert dataclasses.replace(results, confirmation=None).best().confirmed is False
+
+
+def test_replay_gives_every_bit_again(interrupted, whole):
+    study = small_study(space={"learning_rate": [0.05, 1e25], "seed": range(2)})
+    directory = interrupted(study, 3)
+    with pytest.raises(StudyError, match="a member that is finished` must hold, but got 1.*sweeps resume"):
+        sweeps.replay(directory, 1, study, progress=False)
+    sweeps.resume(directory, study, progress=False)
+    for member in (1, 2):
+        found = sweeps.replay(directory, member, study, progress=False)
+        assert found.same and found.differences == []
+        assert found.recorded.to_pandas().equals(found.replayed.to_pandas())  # which has NaN equal to itself
+    with pytest.raises(StudyError, match="0 <= member < 4` must hold, but got 4"):
+        sweeps.replay(directory, 4, study, progress=False)
+    (folder,) = store.committed(directory)
+    rows = pq.read_table(folder / "metrics.parquet")
+    pq.write_table(rows.slice(0, len(rows) - 1), folder / "metrics.parquet")  # the last row of member 3
+    (folder / "setting.json").write_text(json.dumps(store.read_setting(folder) | {"jaxlib": "0.0.1"}))
+    last = sweeps.replay(directory, 3, study, progress=False)
+    assert not last.same and len(last.recorded) == len(last.replayed) - 1
+    assert last.differences == [f"jaxlib: 0.0.1, now {importlib.metadata.version('jaxlib')}"]
