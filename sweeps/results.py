@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sweeps import statistics, store
+from sweeps.selection import matching
 from sweeps.space import StudyError
 from sweeps.trial import unknown
 
@@ -121,22 +122,21 @@ class Results:
     def configurations(self) -> list[Configuration]:
         """Every configuration with its statistics over seeds, best first; diverged ones last."""
         values = self.final()
+        ids = self.members["member"].to_numpy()
         places: dict[tuple, list[int]] = {}
-        for member, point in enumerate(
-            zip(*self._columns(), strict=True) if self.swept else [()] * len(values)
-        ):
-            places.setdefault(point, []).append(member)
+        for row, point in enumerate(zip(*self._columns(), strict=True) if self.swept else [()] * len(values)):
+            places.setdefault(point, []).append(row)
         finals = {name: self.final(name) for name in self.metric_names}
         sign = -1 if self.manifest["mode"] == "max" else 1
         found = []
-        for point, members in places.items():
-            own = values[members]
+        for point, rows in places.items():
+            own = values[rows]
             finite = own[np.isfinite(own)]
-            means = {name: _mean(column[members]) for name, column in finals.items()}
+            means = {name: _finite_mean(column[rows]) for name, column in finals.items()}
             found.append(
                 Configuration(
                     config=dict(zip(self.swept, point, strict=True)),
-                    members=members,
+                    members=ids[rows].tolist(),
                     values=own,
                     interval=statistics.student_interval(finite),
                     means=means,
@@ -145,15 +145,48 @@ class Results:
                 )
             )
         found.sort(key=lambda row: (row.diverged, np.nan_to_num(sign * row.interval.mean, nan=np.inf)))
-        seeds = max(len(row.values) for row in found)
-        table = [np.pad(row.values, (0, seeds - len(row.values)), constant_values=np.nan) for row in found]
-        tied = statistics.tied_with_best(np.stack(table), best=0)
+        seeds = self.members["seed"].to_numpy()
+        table, there = _by_seed(found, [seeds[np.searchsorted(ids, row.members)] for row in found])
+        tied = statistics.tied_with_best(table, best=0, there=there)
         return [row._replace(tied=bool(mark)) for row, mark in zip(found, tied, strict=True)]
 
     def best(self) -> Best:
         """The configuration with the best mean of the final metric over its seeds."""
-        row = self.configurations()[0]
-        return Best(row.config, self.manifest["metric"], *row.interval, len(row.members), confirmed=False)
+        return self.top(1)[0]
+
+    def top(self, k: int) -> list[Best]:
+        """The `k` best configurations, the best first; all there are if they are fewer.
+
+        Args:
+            k: how many, a whole number ≥ 1.
+
+        Raises:
+            StudyError: `k` is less than 1.
+        """
+        if k < 1:
+            raise StudyError(f"`1 <= k` must hold in top, but got k={k}")
+        metric = self.manifest["metric"]
+        return [
+            Best(row.config, metric, *row.interval, len(row.members), confirmed=False)
+            for row in self.configurations()[:k]
+        ]
+
+    def filter(self, **conditions: Any) -> "Results":
+        """The results of some members only: `results.filter(alpha=0.1, seed=range(4), status="done")`.
+
+        Args:
+            **conditions: a column of `members` to the value, or to the values, that it may have. A member is
+                kept if it meets all of them. Floats match to a relative 1e-9; None matches what is not set.
+
+        Returns:
+            Results of the same run with fewer rows, in memory.
+
+        Raises:
+            StudyError: there is no such column, a value is not of its type, or no member is left.
+        """
+        members = self.members.filter(pa.array(matching(self.members, conditions)))
+        kept = np.isin(self.metrics["member"].to_numpy(), members["member"].to_numpy())
+        return dataclasses.replace(self, tables=(members, self.metrics.filter(pa.array(kept))))
 
     def _table(self, kind: str, place: int) -> pa.Table:
         if self.tables is not None:
@@ -183,6 +216,16 @@ def load(directory: str | Path) -> Results:
     return found
 
 
-def _mean(values: np.ndarray) -> float:
-    finite = values[np.isfinite(values)]
-    return float(finite.mean()) if len(finite) else float("nan")
+def _by_seed(rows: Sequence[Configuration], seeds: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """The values, a row per configuration and a column per seed, and where there is a member."""
+    columns, column = np.unique(np.concatenate(seeds), return_inverse=True)
+    row = np.repeat(np.arange(len(rows)), [len(each) for each in seeds])
+    table = np.full((len(rows), len(columns)), np.nan)
+    there = np.zeros(table.shape, dtype=bool)
+    table[row, column] = np.concatenate([each.values for each in rows])
+    there[row, column] = True
+    return table, there
+
+
+def _finite_mean(values: np.ndarray) -> float:
+    return statistics.mean(values[np.isfinite(values)])
