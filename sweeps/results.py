@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,10 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sweeps import statistics, store
+from sweeps import labelled, statistics, store
 from sweeps.selection import matching
 from sweeps.space import StudyError
 from sweeps.trial import unknown
+
+SAID = ("study", "metric", "mode", "steps", "root_seed", "fingerprint")  # of the manifest, in labelled arrays
 
 
 class Best(NamedTuple):
@@ -188,6 +191,46 @@ class Results:
         kept = np.isin(self.metrics["member"].to_numpy(), members["member"].to_numpy())
         return dataclasses.replace(self, tables=(members, self.metrics.filter(pa.array(kept))))
 
+    def to_xarray(self) -> Any:
+        """The metrics as labelled arrays, an `xarray.Dataset`.
+
+        The dimensions are the swept fields, `seed` and `step` where every combination of levels and seeds is
+        there once, diverged and stopped members included. Where a field was sampled, or combinations are
+        missing or doubled, they are `member` and `step`, with the fields and `seed` as coordinates along
+        `member`. A metric is NaN where a member was not evaluated; `status`, `diverged_at`, `stopped_at` and
+        `group` have no `step`. A metric that has the name of a column of `members` is called `metric/NAME`.
+
+        Raises:
+            StudyError: xarray is not installed, or a field is named `step`.
+        """
+        return labelled.dataset(
+            self.members,
+            self.metrics,
+            self.swept,
+            crossed=self.manifest.get("samples") is None,  # what is sampled has no levels
+            attributes={name: self.manifest[name] for name in SAID if name in self.manifest},
+        )
+
+    def to_pandas(self) -> Any:
+        """One `pandas.DataFrame` with a row per member and evaluation, the member's columns in each.
+
+        A member without an evaluation has one row, in which `step` and the metrics are not set. A metric that
+        has the name of a column of `members` is called `metric/NAME`.
+
+        Raises:
+            StudyError: pandas is not installed, or a field is named `step`.
+        """
+        _check_installed("pandas")
+        return labelled.joined(self.members, self.metrics).to_pandas()
+
+    def to_polars(self) -> Any:
+        """The same rows as `to_pandas`, as a `polars.DataFrame`.
+
+        Raises:
+            StudyError: Polars is not installed, or a field is named `step`.
+        """
+        return _check_installed("polars").from_arrow(labelled.joined(self.members, self.metrics))
+
     def _table(self, kind: str, place: int) -> pa.Table:
         if self.tables is not None:
             return self.tables[place]
@@ -225,6 +268,15 @@ def _by_seed(rows: Sequence[Configuration], seeds: Sequence[np.ndarray]) -> tupl
     table[row, column] = np.concatenate([each.values for each in rows])
     there[row, column] = True
     return table, there
+
+
+def _check_installed(package: str) -> Any:
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise StudyError(
+            f"`{package} is installed` must hold, but it is not: pip install {package}"
+        ) from error
 
 
 def _finite_mean(values: np.ndarray) -> float:
