@@ -10,7 +10,7 @@ import pytest
 SWEEPS = Path(__file__).parents[2] / "sweeps"
 ORDER = """
     space grammar trial data lowering pooling network supervision linen population streams planning devices
-    checking execute measurement tables store intervals statistics labelled selection results manifest
+    checking execute measurement tables store intervals statistics labelled selection results export manifest
     report.figures progress loop studies reference cli
 """.split()
 
