@@ -78,14 +78,15 @@ def test_netcdf_holds_whatever_a_field_may_be(tmp_path):
         "diverged_at": pa.array([None] * 11 + [7], pa.int32()),
     }
     members, metrics = crossed(**columns)
-    for name in ("test.loss", "alpha", "a/b/c"):
+    for name in ("test.loss", "test.loss_", "alpha", "a/b/c"):
         metrics = metrics.append_column(name, pa.array(range(24), pa.int64()))
     for results in (results_of(members, metrics), results_of(members, metrics, samples=6)):
         (path,) = export.write(results, "netcdf", tmp_path)
         with xarray.open_dataset(path, engine="h5netcdf") as data:
             names = {name: array.attrs["metric"] for name, array in data.items() if "metric" in array.attrs}
             assert names == {
-                "test.loss_": "test/loss",
+                "test.loss__": "test/loss",
+                "test.loss_": "test.loss_",
                 "train.loss": "train/loss",
                 "test.loss": "test.loss",
                 "metric.alpha": "metric/alpha",

@@ -91,8 +91,10 @@ def test_without_a_full_grid_members_are_the_axis():
     members, metrics = crossed()
     ragged = results_of(members, metrics).filter(member=[0, 1, 2, 5, 6, 11])
     doubled = results_of(*crossed(alpha=[0.3] * 12))
+    # As many members as combinations, but the second is the first again.
+    swapped = results_of(*crossed(seed=pa.array([3, 3] + [3, 5] * 5, pa.uint32())))
     sampled = results_of(members, metrics, samples=6)
-    for results in (ragged, doubled, sampled):
+    for results in (ragged, doubled, swapped, sampled):
         data = results.to_xarray()
         assert data["test/loss"].dims == ("member", "step") and data.status.dims == ("member",)
         assert data.member.values.tolist() == results.members["member"].to_pylist()
