@@ -11,7 +11,9 @@ from typing import Any, NoReturn
 import jax
 
 from sweeps import __doc__ as summary
+from sweeps import export
 from sweeps.devices import use_cpu_cores
+from sweeps.export import FORMATS
 from sweeps.grammar import as_domain
 from sweeps.loop import resume, run
 from sweeps.population import populate
@@ -19,7 +21,7 @@ from sweeps.preparation import examine, prepare, report_plan
 from sweeps.reference import Reference, describe, ready_studies, rebuild, resolve, with_options
 from sweeps.replay import replay
 from sweeps.report.summary import print_replay, print_summary
-from sweeps.results import Results
+from sweeps.results import Results, load
 from sweeps.signals import TERMINATED
 from sweeps.space import StudyError
 from sweeps.status import status
@@ -138,6 +140,15 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("member", metavar="MEMBER", type=int, help="the member's id")
     command.add_argument("--quiet", action="store_true", help="print nothing but the comparison")
     command.set_defaults(action=_replay)
+    command = commands.add_parser(
+        "export",
+        help="write a run's tables in another format",
+        description="Write a run's tables as CSV, or as labelled arrays in netCDF.",
+    )
+    _add_directory(command)
+    command.add_argument("--to", required=True, metavar="FORMAT", help=f"one of {', '.join(FORMATS)}")
+    command.add_argument("--out", type=Path, help="the folder to write to (default: DIR)")
+    command.set_defaults(action=_export)
     command = commands.add_parser(
         "list", help="list the ready studies", description="List the ready studies."
     )
@@ -269,6 +280,13 @@ def _replay(options: argparse.Namespace) -> int:
     found = replay(options.directory, options.member, study, progress=not options.quiet)
     print_replay(found)
     return 0 if found.same else DIFFERS
+
+
+def _export(options: argparse.Namespace) -> int:
+    out = options.out or options.directory
+    for path in export.write(load(options.directory), options.to, out):
+        print(path)
+    return 0
 
 
 def _list(options: argparse.Namespace) -> int:

@@ -2,7 +2,8 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+import importlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,10 +11,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sweeps import kept, statistics, store
+from sweeps import kept, labelled, statistics, store
 from sweeps.request import request
+from sweeps.selection import matching
 from sweeps.space import StudyError
 from sweeps.trial import Study, unknown
+
+SAID = ("study", "metric", "mode", "steps", "root_seed", "fingerprint")  # of the manifest, in labelled arrays
 
 
 class Best(NamedTuple):
@@ -124,22 +128,21 @@ class Results:
     def configurations(self) -> list[Configuration]:
         """Every configuration with its statistics over seeds, best first; diverged ones last."""
         values = self.final()
+        ids = self.members["member"].to_numpy()
         places: dict[tuple, list[int]] = {}
-        for member, point in enumerate(
-            zip(*self._columns(), strict=True) if self.swept else [()] * len(values)
-        ):
-            places.setdefault(point, []).append(member)
+        for row, point in enumerate(zip(*self._columns(), strict=True) if self.swept else [()] * len(values)):
+            places.setdefault(point, []).append(row)
         finals = {name: self.final(name) for name in self.metric_names}
         sign = -1 if self.manifest["mode"] == "max" else 1
         found = []
-        for point, members in places.items():
-            own = values[members]
+        for point, rows in places.items():
+            own = values[rows]
             finite = own[np.isfinite(own)]
-            means = {name: _mean(column[members]) for name, column in finals.items()}
+            means = {name: _finite_mean(column[rows]) for name, column in finals.items()}
             found.append(
                 Configuration(
                     config=dict(zip(self.swept, point, strict=True)),
-                    members=members,
+                    members=ids[rows].tolist(),
                     values=own,
                     interval=statistics.student_interval(finite),
                     means=means,
@@ -148,9 +151,9 @@ class Results:
                 )
             )
         found.sort(key=lambda row: (row.diverged, np.nan_to_num(sign * row.interval.mean, nan=np.inf)))
-        seeds = max(len(row.values) for row in found)
-        table = [np.pad(row.values, (0, seeds - len(row.values)), constant_values=np.nan) for row in found]
-        tied = statistics.tied_with_best(np.stack(table), best=0)
+        seeds = self.members["seed"].to_numpy()
+        table, there = _by_seed(found, [seeds[np.searchsorted(ids, row.members)] for row in found])
+        tied = statistics.tied_with_best(table, best=0, there=there)
         return [row._replace(tied=bool(mark)) for row, mark in zip(found, tied, strict=True)]
 
     def best(self) -> Best:
@@ -158,12 +161,91 @@ class Results:
 
         Where it was run again on fresh seeds, the figures are those of the fresh seeds alone.
         """
-        row, metric = self.configurations()[0], self.manifest["metric"]
+        return self.top(1)[0]
+
+    def top(self, k: int) -> list[Best]:
+        """The `k` best configurations, the best first; all there are if they are fewer.
+
+        Args:
+            k: how many, a whole number ≥ 1.
+
+        Raises:
+            StudyError: `k` is less than 1.
+        """
+        if k < 1:
+            raise StudyError(f"`1 <= k` must hold in top, but got k={k}")
         fresh = self.confirmation.configurations() if self.confirmation else []
-        for other in fresh:
-            if other.config == row.config:
-                return Best(row.config, metric, *other.interval, len(other.members), confirmed=True)
-        return Best(row.config, metric, *row.interval, len(row.members), confirmed=False)
+        found = []
+        for row in self.configurations()[:k]:
+            again = [other for other in fresh if other.config == row.config]
+            figures = again[0] if again else row
+            found.append(
+                Best(
+                    row.config,
+                    self.manifest["metric"],
+                    *figures.interval,
+                    len(figures.members),
+                    confirmed=bool(again),
+                )
+            )
+        return found
+
+    def filter(self, **conditions: Any) -> "Results":
+        """The results of some members only: `results.filter(alpha=0.1, seed=range(4), status="done")`.
+
+        Args:
+            **conditions: a column of `members` to the value, or to the values, that it may have. A member is
+                kept if it meets all of them. Floats match to a relative 1e-9; None matches what is not set.
+
+        Returns:
+            Results of the same run with fewer rows, in memory.
+
+        Raises:
+            StudyError: there is no such column, a value is not of its type, or no member is left.
+        """
+        members = self.members.filter(pa.array(matching(self.members, conditions)))
+        there = np.isin(self.metrics["member"].to_numpy(), members["member"].to_numpy())
+        return dataclasses.replace(self, tables=(members, self.metrics.filter(pa.array(there))))
+
+    def to_xarray(self) -> Any:
+        """The metrics as labelled arrays, an `xarray.Dataset`.
+
+        The dimensions are the swept fields, `seed` and `step` where every combination of levels and seeds is
+        there once, diverged and stopped members included. Where a field was sampled, or combinations are
+        missing or doubled, they are `member` and `step`, with the fields and `seed` as coordinates along
+        `member`. A metric is NaN where a member was not evaluated; `status`, `diverged_at`, `stopped_at` and
+        `group` have no `step`. A metric that has the name of a column of `members` is called `metric/NAME`.
+
+        Raises:
+            StudyError: xarray is not installed, or a field is named `step`.
+        """
+        return labelled.dataset(
+            self.members,
+            self.metrics,
+            self.swept,
+            crossed=self.manifest.get("samples") is None,  # what is sampled has no levels
+            attributes={name: self.manifest[name] for name in SAID if name in self.manifest},
+        )
+
+    def to_pandas(self) -> Any:
+        """One `pandas.DataFrame` with a row per member and evaluation, the member's columns in each.
+
+        A member without an evaluation has one row, in which `step` and the metrics are not set. A metric that
+        has the name of a column of `members` is called `metric/NAME`.
+
+        Raises:
+            StudyError: pandas is not installed, or a field is named `step`.
+        """
+        _check_installed("pandas")
+        return labelled.joined(self.members, self.metrics).to_pandas()
+
+    def to_polars(self) -> Any:
+        """The same rows as `to_pandas`, as a `polars.DataFrame`.
+
+        Raises:
+            StudyError: Polars is not installed, or a field is named `step`.
+        """
+        return _check_installed("polars").from_arrow(labelled.joined(self.members, self.metrics))
 
     def model(self, study: Study, member: int | None = None) -> Any:
         """A member whose final state was kept (`keep_best`), loaded into the user's model.
@@ -220,6 +302,25 @@ def load(directory: str | Path) -> Results:
     return found
 
 
-def _mean(values: np.ndarray) -> float:
-    finite = values[np.isfinite(values)]
-    return float(finite.mean()) if len(finite) else float("nan")
+def _by_seed(rows: Sequence[Configuration], seeds: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """The values, a row per configuration and a column per seed, and where there is a member."""
+    columns, column = np.unique(np.concatenate(seeds), return_inverse=True)
+    row = np.repeat(np.arange(len(rows)), [len(each) for each in seeds])
+    table = np.full((len(rows), len(columns)), np.nan)
+    there = np.zeros(table.shape, dtype=bool)
+    table[row, column] = np.concatenate([each.values for each in rows])
+    there[row, column] = True
+    return table, there
+
+
+def _check_installed(package: str) -> Any:
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise StudyError(
+            f"`{package} is installed` must hold, but it is not: pip install {package}"
+        ) from error
+
+
+def _finite_mean(values: np.ndarray) -> float:
+    return statistics.mean(values[np.isfinite(values)])

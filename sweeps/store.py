@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyarrow import dataset
 
 from sweeps.space import StudyError
 
@@ -260,6 +259,8 @@ def _windows(
     files: list[str], count: int, pending: Callable[[np.ndarray], pa.Table] | None
 ) -> Iterator[pa.Table]:
     """The rows of the files in the order of members, some members at a time."""
+    from pyarrow import dataset  # which imports pandas, where there is one
+
     schemas = [pq.read_schema(file) for file in files]
     schema = pa.unify_schemas(schemas) if schemas else None
     found = dataset.dataset(files, schema=schema, format="parquet") if files else None

@@ -14,6 +14,7 @@ from sweeps.space import Domain, StudyError
 Metrics = dict[str, Any]
 traced = "traced"
 static = "static"
+COLUMNS = ("member", "step", "group", "status", "diverged_at", "stopped_at")  # of the results, besides seed
 
 
 class Data(NamedTuple):
@@ -159,7 +160,7 @@ def fields(config: type) -> tuple[Field, ...]:
         One `Field` per dataclass field, in order.
 
     Raises:
-        StudyError: it is not a frozen dataclass, or a field is named `seed`.
+        StudyError: it is not a frozen dataclass, or a field is named `seed` or as a column of the results.
     """
     if not (inspect.isclass(config) and dataclasses.is_dataclass(config)):
         raise StudyError(f"`config is a frozen dataclass` must hold, but got {config!r}")
@@ -174,6 +175,11 @@ def fields(config: type) -> tuple[Field, ...]:
         if field.name == "seed":
             raise StudyError(
                 "`no field named seed` must hold: seed is the engine's; say seed=range(8) in the space"
+            )
+        if field.name in COLUMNS:
+            raise StudyError(
+                f"`no field named as a column of the results` must hold, but got {field.name}; other columns "
+                f"are {', '.join(name for name in COLUMNS if name != field.name)}"
             )
         hint, mark = hints[field.name], None
         if typing.get_origin(hint) is Annotated:

@@ -10,9 +10,9 @@ import pytest
 SWEEPS = Path(__file__).parents[2] / "sweeps"
 ORDER = """
     space grammar trial data lowering pooling network supervision linen population streams planning devices
-    checking execute measurement tables store lock checkpoints kept manifest request statistics results
-    report.figures progress signals preparation training course loop replay status report.summary studies
-    reference cli
+    checking execute measurement tables store lock checkpoints kept manifest request intervals statistics
+    labelled selection results export report.figures progress signals preparation training course loop replay
+    status report.summary studies reference cli
 """.split()
 
 

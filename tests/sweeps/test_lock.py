@@ -58,8 +58,9 @@ def test_the_lock_is_taken_over_from_the_children_of_a_dead_process(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True, start_new_session=True
     )
+    assert process.stdout is not None
     try:
-        assert process.stdout is not None and process.stdout.readline() == "held\n"
+        assert process.stdout.readline() == "held\n"
         process.wait()
         with lock.locked(tmp_path):  # the child still has the locked file open
             found = lock.holder(tmp_path)

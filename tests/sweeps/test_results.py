@@ -60,6 +60,28 @@ def test_members_that_are_not_done_have_no_final_metric():
     assert results.final().tolist() == pytest.approx([0.1, math.nan, 0.5, math.nan], nan_ok=True)
 
 
+def test_the_k_best_configurations():
+    results = results_of([[0.1, 0.2], [0.5, 0.6], [0.3, 0.4]])
+    assert [best.config["alpha"] for best in results.top(2)] == [0.1, 0.2]
+    assert [best.mean for best in results.top(9)] == pytest.approx([0.55, 0.35, 0.15])
+    assert results.top(1) == [results.best()]
+    with pytest.raises(StudyError, match="1 <= k` must hold in top, but got k=0"):
+        results.top(0)
+
+
+def test_configurations_are_compared_at_common_seeds_and_named_by_their_ids():
+    scores = [[0.0] * 4, [0.5, 0.6, 0.7, 0.8], [0.3, 0.4, 0.5, 0.601]]
+    results = results_of(scores, ["done"] * 8 + ["diverged"] + ["done"] * 3)
+    assert [row.tied for row in results.configurations()] == [True, False, False]
+    # Without the diverged member, seeds 1 to 3 are compared: a difference of 0.2 at each, all but constant.
+    best, second = results.filter(status="done", alpha=[0.1, 0.2], seed=range(4)).configurations()
+    assert best.members == [4, 5, 6, 7] and second.members == [9, 10, 11]
+    assert second.diverged == 0 and second.tied is False
+    # At no common seed nothing can be told apart.
+    one_each = results.filter(member=[4, 9, 11]).configurations()
+    assert [row.members for row in one_each] == [[9, 11], [4]] and all(row.tied for row in one_each)
+
+
 def test_an_unknown_metric_is_named_with_the_nearest():
     with pytest.raises(StudyError, match="a metric of the run.*'test/acuracy'; did you mean test/accuracy"):
         results_of([[0.1]]).final("test/acuracy")

@@ -89,6 +89,13 @@ def test_configurations_that_cannot_be_swept_are_refused():
         fields(dataclasses.make_dataclass("Mutable", [("layers", list, mutable)], frozen=True))
 
 
+def test_fields_named_as_columns_of_the_results_are_refused():
+    for name in ("member", "step", "status"):
+        config = dataclasses.make_dataclass("Taken", [(name, float, 0.1)], frozen=True)
+        with pytest.raises(StudyError, match=f"as a column of the results` must hold, but got {name}"):
+            fields(config)
+
+
 @pytest.mark.parametrize(
     ("steps", "every", "expected"),
     [

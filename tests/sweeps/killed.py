@@ -1,0 +1,55 @@
+"""A small sweep that kills itself: `python killed.py run|resume DIR [MOMENT]`.
+
+Moments are counted: whatever changes the run directory or its neighbours, and every span that is trained.
+With a moment the process sends itself SIGKILL then; without one it prints how many there were.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import sweeps
+from sweeps.progress import Display
+from tests.sweeps.population_of_mlps import small_study
+
+WRITES = ("open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "shutil.rmtree")
+
+passed = 0
+
+
+def moment() -> None:
+    global passed
+    passed += 1
+    if len(sys.argv) > 3 and passed == int(sys.argv[3]):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def watch(event: str, arguments: tuple) -> None:
+    """Counts what Python is about to do with files of the run."""
+    if event in WRITES and arguments and str(Path(sys.argv[2]).name) in str(arguments[0]):
+        moment()
+
+
+def study() -> sweeps.Study:
+    """Two static groups and a diverging member, three chunks in all."""
+    space = {"width": [4, 8], "learning_rate": [0.05, 1e25], "seed": range(3)}
+    return small_study(space=space, steps=24, evaluate_every=4)
+
+
+if __name__ == "__main__":
+    sweeps.use_cpu_cores()
+    shown = Display.chunk
+
+    def chunk(*arguments):
+        moment()
+        shown(*arguments)
+
+    Display.chunk = chunk
+    sys.addaudithook(watch)
+    if sys.argv[1] == "run":
+        options = {"members_per_chunk": 4, "keep_best": 2, "checkpoint_minutes": 1e-6}
+        sweeps.run(study(), out=sys.argv[2], progress=False, **options)
+    else:
+        sweeps.resume(sys.argv[2], study(), progress=False)
+    print(passed)
