@@ -203,7 +203,7 @@ def _go_on(
         for name in store.clean(directory):
             display.note(f"chunk {name} is damaged: it is set aside, and its members are trained again")
         done = store.committed_members(directory)
-        display.finish(len(done), 0)
+        display.resume(len(done))
         if recorded["plan"] is None:
             prepared = prepare(examined, wanted.root_seed, devices, recorded["members_per_chunk"])
             store.write_manifest(directory, recorded | _plan(prepared))

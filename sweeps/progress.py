@@ -21,7 +21,7 @@ class Display:
 
     def __init__(self, members: int, steps: int, *, shown: bool = True, console: Console | None = None):
         self.members, self.steps = members, steps
-        self.finished = self.diverged = 0
+        self.finished = self.diverged = self.before = 0
         self.console = console or Console(stderr=True)
         self.live = shown and self.console.is_terminal
         self.plain = shown and not self.live
@@ -62,10 +62,11 @@ class Display:
         if self.plain and now - self.last_line >= SECONDS_BETWEEN_LINES:
             self.last_line = now
             share = completed / (self.members * self.steps)
-            eta = (now - self.began) * (1 - share) / share if share else float("nan")
+            here = completed - self.before  # what an earlier process did took none of this one's time
+            eta = (now - self.began) * (self.members * self.steps - completed) / max(here, 1)
             self.console.print(
                 f"{self.finished}/{self.members} members, step {step}/{self.steps}, loss {shown}, "
-                f"{100 * share:.0f} %, eta {eta:.0f} s",
+                f"{100 * share:.0f} %, eta " + (f"{eta:.0f} s" if share >= 0.01 else "–"),
                 highlight=False,
             )
 
@@ -79,6 +80,15 @@ class Display:
         self.finished += members
         self.diverged += diverged
         self.bar.update(self.task, completed=self.finished * self.steps, done=self.finished)
+
+    def resume(self, members: int) -> None:
+        """Says that so many members were done before.
+
+        Args:
+            members: how many.
+        """
+        self.before = members * self.steps
+        self.finish(members, 0)
 
     def note(self, line: str) -> None:
         """Prints one line above the bar."""

@@ -6,11 +6,14 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 import sweeps
 from sweeps.cli import main
+from tests.sweeps import tiny_networks
 
 SMALL = ["alpha=linspace(0, 0.3, 4)", "seed=range(3)", "--steps", "20", "--quiet"]
 
@@ -37,6 +40,78 @@ def test_run_trains_prints_and_writes(capsys):
     for name in ("test-accuracy-against-alpha.png", "learning-curves.png"):
         assert name in printed
         assert Path("here", name).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.fixture
+def finished(monkeypatch, capsys):
+    """The folder of a run of ten tiny networks, started by the command from another folder."""
+    Path("studies").mkdir()
+    code = "import dataclasses\nfrom tests.sweeps.tiny_networks import study as make\n"
+    Path("studies/own.py").write_text(code + "mine = dataclasses.replace(make(10), steps=2, space={})\n")
+    monkeypatch.chdir("studies")
+    words = ["alpha=grid(0, 0.5)", "seed=range(2)", "--steps", "3", "--keep-best", "1", "--quiet"]
+    assert main(["run", "own.py:mine", *words, "--out", "../run"]) == 0
+    monkeypatch.chdir("..")
+    capsys.readouterr()
+    return "run"
+
+
+def test_a_finished_run_is_resumed_replayed_exported_and_its_status_said(finished, capsys):
+    assert main(["status", finished]) == 0
+    said = capsys.readouterr().out
+    assert "mine, 4 members x 3 steps" in said and "4 done" in said and "resume" not in said
+    assert main(["resume", finished, "--quiet"]) == 0
+    said = capsys.readouterr().out
+    assert "best: alpha=" in said and f"written to {finished}/" in said
+    assert main(["replay", finished, "3", "--quiet"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].split() == ["step", "test/loss", "train/loss"]
+    assert said[-1] == "member 3: every bit is the same"
+    for format, name in (("csv", "members.csv"), ("netcdf", "results.nc")):
+        assert main(["export", finished, "--to", format, "--out", "files"]) == 0
+        assert f"files/{name}" in capsys.readouterr().out and Path("files", name).stat().st_size > 100
+    assert [path.name for path in Path(finished, "kept").iterdir()] != []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["resume", "nothing"], "a run directory with manifest.json` must be given, but got nothing"),
+        (["status", "nothing"], "a run directory with manifest.json"),
+        (["resume", "run", "alpha=grid(0, 0.4)"], r"space.alpha: grid\(0, 0.5\), now grid\(0, 0.4\)"),
+        (["resume", "run", "--steps", "4"], "steps: 3, now 4"),
+        (["resume", "run", "--root-seed", "1"], "root_seed: 0, now 1"),
+        (["replay", "run", "4"], "0 <= member < 4` must hold, but got 4"),
+        (["export", "run", "--to", "netdcf"], "did you mean netcdf"),
+        (["run", "studies/own.py:mine", "--out", "run"], "holds a run; name another, or `sweeps resume run`"),
+        (["run", "studies/own.py:mine", "--confirm", "-1"], "0 <= confirm` must hold"),
+        (["run", "studies/own.py:mine", "--checkpoint-minutes", "0"], "0 < checkpoint_minutes"),
+    ],
+)
+def test_what_cannot_be_done_with_a_run_is_one_message(finished, words, message, capsys):
+    before = Path(finished, "manifest.json").read_text()
+    assert main(words) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and len(captured.err.splitlines()) == 1
+    assert re.search(message, captured.err), captured.err
+    assert Path(finished, "manifest.json").read_text() == before
+
+
+def test_a_run_from_python_is_resumed_from_python(capsys):
+    sweeps.run(tiny_networks.study(10), out="run", progress=False)
+    assert main(["resume", "run"]) == 2
+    assert "call sweeps.resume(directory, study)" in capsys.readouterr().err
+
+
+def test_a_replay_that_differs_is_exit_status_1(finished, capsys):
+    (chunk,) = Path(finished, "chunks").iterdir()
+    rows = pq.read_table(chunk / "metrics.parquet")
+    place = rows.column_names.index("test/loss")
+    other = rows["test/loss"].to_numpy() + np.float32(1e-3)
+    pq.write_table(rows.set_column(place, "test/loss", pa.array(other)), chunk / "metrics.parquet")
+    assert main(["replay", finished, "0", "--quiet"]) == 1
+    said = capsys.readouterr().out
+    assert ", now " in said and "member 0: not the same" in said
 
 
 def test_a_study_from_a_file_a_module_and_toml(capsys, monkeypatch):

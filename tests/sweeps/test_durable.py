@@ -53,7 +53,7 @@ def call(environment, *words):
 @pytest.mark.parametrize("draw", range(10))
 def test_a_sweep_killed_at_a_random_moment_ends_with_the_same_tables(draw, environment, whole, tmp_path):
     expected, moments = whole
-    # One draw from each tenth, so that planning, training, checkpoints, commits and the tables all get theirs.
+    # One draw from each tenth, so that planning, training, checkpoints, commits and tables all get theirs.
     moment = 1 + moments * draw // 10 + random.Random(draw).randrange(moments // 10)
     directory = tmp_path / "run"
     killed = call(environment, "run", directory, moment)

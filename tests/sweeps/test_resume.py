@@ -2,6 +2,7 @@ import dataclasses
 import importlib.metadata
 import json
 import os
+import resource
 import signal
 
 import jax
@@ -107,6 +108,38 @@ def test_damaged_chunks_and_checkpoints_are_trained_again(interrupted, whole, ca
     said = capsys.readouterr().err
     assert f"chunk {chunk.name} is damaged: it is set aside" in said
     assert "a checkpoint of chunk 0-4 cannot be read, so it starts anew" in said
+
+
+def test_a_full_disk_stops_the_run_and_loses_nothing(tmp_path, whole, monkeypatch):
+    commits, publish = [], store.publish
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def limited(folder, write):
+        commits.append(folder)
+        if len(commits) == 3:  # the run directory, one chunk, and this one
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+        publish(folder, write)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "publish", limited)
+        try:
+            with pytest.raises(StudyError, match="can be written` must hold, but got .*File too large"):
+                sweeps.run(small_study(), out=tmp_path / "run", **CHUNKS)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert len(store.committed(tmp_path / "run")) == 1 and not list((tmp_path / "run").rglob("*.tmp"))
+    assert_whole(sweeps.resume(tmp_path / "run", small_study(), progress=False), whole)
+
+
+def test_a_folder_that_may_not_be_written_is_said(tmp_path, interrupted):
+    with pytest.raises(StudyError, match="`out can be written` must hold, but got /proc"):
+        sweeps.run(small_study(), out="/proc/sweeps", **CHUNKS)
+    if os.geteuid() == 0:
+        pytest.skip("the rest needs a user who may not write everywhere; this is root")
+    directory = interrupted(small_study(), 1)
+    directory.chmod(0o500)
+    with pytest.raises(StudyError, match="can be written` must hold, but got: Permission denied"):
+        sweeps.resume(directory, small_study(), progress=False)
 
 
 def test_other_devices_finish_what_was_begun(interrupted, whole, capsys):
