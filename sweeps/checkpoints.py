@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sweeps.store import publish
+from sweeps.durability import publish
 
 CHECKPOINTS, RECORD, STATE, EVALUATIONS = "checkpoints", "checkpoint.json", "state", "evaluations.parquet"
 
@@ -30,6 +30,7 @@ class Checkpoint(NamedTuple):
         leaves: the arrays of the carry, a row per member.
         evaluations: step and metrics, an array of one value per member each.
         setting: the numerical setting of the steps so far.
+        start: the step that the chunk began after.
     """
 
     step: int
@@ -37,6 +38,12 @@ class Checkpoint(NamedTuple):
     leaves: list[np.ndarray]
     evaluations: Evaluations
     setting: dict[str, Any]
+    start: int = 0
+
+    @property
+    def evaluated(self) -> bool:
+        """Whether its step is evaluated, so that another chunk can begin from it."""
+        return bool(self.evaluations) and self.evaluations[-1][0] == self.step
 
 
 def to_host(tree: Any, rows: int) -> list[np.ndarray]:
@@ -107,7 +114,7 @@ def save(directory: Path, name: str, checkpoint: Checkpoint) -> None:
         name: the chunk's name.
         checkpoint: where it is.
     """
-    folder = directory / CHECKPOINTS / name / str(checkpoint.step)
+    folder = directory / CHECKPOINTS / name / f"{checkpoint.step}{'-evaluated' * checkpoint.evaluated}"
 
     def write(temporary: Path) -> None:
         save_arrays(temporary / STATE, checkpoint.leaves)
@@ -117,6 +124,8 @@ def save(directory: Path, name: str, checkpoint: Checkpoint) -> None:
         pq.write_table(pa.table(columns), temporary / EVALUATIONS)
         record = {
             "step": checkpoint.step,
+            "start": checkpoint.start,
+            "evaluated": checkpoint.evaluated,
             "members": checkpoint.members.tolist(),
             "arrays": [[list(leaf.shape), str(leaf.dtype)] for leaf in checkpoint.leaves],
             "setting": checkpoint.setting,
@@ -157,27 +166,55 @@ def newest(directory: Path) -> dict[Path, dict[str, Any]]:
         directory: the run directory.
     """
     found = {}
-    for chunk in sorted((directory / CHECKPOINTS).glob("*")):
-        steps = [path for path in chunk.iterdir() if path.name.isdecimal()]
-        if steps:
-            folder = max(steps, key=lambda path: int(path.name))
+    for chunk in sorted((directory / CHECKPOINTS).glob("[0-9]*")):
+        there = [path for path in chunk.iterdir() if path.name[0] != "."]
+        if there:
+            # A name that goes on after the step, since that is evaluated, comes after the step alone.
+            folder = max(there, key=lambda path: (int(path.name.partition("-")[0]), path.name))
             found[folder] = json.loads((folder / RECORD).read_text())
     return found
 
 
-def find(directory: Path, members: np.ndarray) -> Checkpoint | None:
-    """The newest rows of these members, from however many checkpoints.
+def in_flight(directory: Path, members: np.ndarray, start: int, stop: int) -> Checkpoint | None:
+    """The newest rows of members inside an interval, from however many checkpoints.
 
     Args:
         directory: the run directory.
         members: ids.
+        start: the step after which the interval begins.
+        stop: the step with which it ends.
 
     Returns:
         A checkpoint of these members; None unless all of them are found, at one step.
     """
+    found = {
+        folder: record
+        for folder, record in newest(directory).items()
+        if record["start"] == start and start < record["step"] <= stop
+    }
+    return _gather(found, members)
+
+
+def at_rung(directory: Path, members: np.ndarray, step: int) -> Checkpoint | None:
+    """The states that members ended an interval with, with no evaluations; None unless all are found.
+
+    Args:
+        directory: the run directory.
+        members: ids, some perhaps more than once.
+        step: the step with which the interval ended.
+    """
+    found = {
+        folder: record
+        for folder, record in newest(directory).items()
+        if record["evaluated"] and record["step"] == step
+    }
+    gathered = _gather(found, members)
+    return None if gathered is None else gathered._replace(evaluations=[], start=step)
+
+
+def _gather(records: dict[Path, dict[str, Any]], members: np.ndarray) -> Checkpoint | None:
     missing, ids, parts = members, [], []
-    records = newest(directory).items()
-    for folder, record in sorted(records, key=lambda item: -item[1]["step"]):
+    for folder, record in sorted(records.items(), key=lambda item: -item[1]["step"]):
         there = np.intersect1d(missing, record["members"])
         if len(there):
             missing = np.setdiff1d(missing, there)
@@ -221,6 +258,18 @@ def remove(directory: Path, name: str) -> None:
         name: the chunk's name.
     """
     shutil.rmtree(directory / CHECKPOINTS / name, ignore_errors=True)
+
+
+def prune(directory: Path, step: int) -> None:
+    """Removes the checkpoints before a step, which no chunk begins from any more.
+
+    Args:
+        directory: the run directory.
+        step: the step.
+    """
+    for folder, record in newest(directory).items():
+        if record["step"] < step:
+            shutil.rmtree(folder.parent)
 
 
 def clear(directory: Path) -> None:

@@ -12,15 +12,17 @@ import jax
 
 from sweeps import __doc__ as summary
 from sweeps import export
+from sweeps import schedule as schedules
 from sweeps.devices import use_cpu_cores
 from sweeps.export import FORMATS
 from sweeps.grammar import as_domain
 from sweeps.loop import resume, run
-from sweeps.population import populate
 from sweeps.preparation import examine, prepare, report_plan
+from sweeps.proposals import Sampling
 from sweeps.reference import Reference, describe, ready_studies, rebuild, resolve, with_options
 from sweeps.replay import replay
 from sweeps.report.summary import print_replay, print_summary
+from sweeps.request import request
 from sweeps.results import Results, load
 from sweeps.signals import TERMINATED
 from sweeps.space import StudyError
@@ -29,12 +31,16 @@ from sweeps.store import MANIFEST, read_manifest
 
 DIFFERS, USAGE_ERROR, INTERRUPTED = 1, 2, 130
 
-RUN_OPTIONS = ("members_per_chunk", "confirm", "keep_best", "checkpoint_minutes")  # handed on as they are
+RUN_OPTIONS = (  # handed on as they are
+    "members_per_chunk", "confirm", "keep_best", "checkpoint_minutes", "points_per_batch", "warm_start",
+)  # fmt: skip
 RUN_EXAMPLES = """examples:
   sweeps run digits-mlp
   sweeps run digits-mlp alpha='linspace(0, 0.3, 4)' seed='range(3)' --steps 100
   sweeps run digits-mlp learning_rate='log_uniform(1e-4, 1e-1)' --samples 16
   sweeps run digits-mlp --confirm 8 --keep-best 3
+  sweeps run digits-mlp alpha='uniform(0, 0.5)' learning_rate='log_uniform(1e-4, 1e-1)' \\
+      --search sobol --samples 243 --schedule halving
   sweeps run my_module:study --out runs/mine
 """
 RESUME_EXAMPLES = """examples:
@@ -170,6 +176,23 @@ def _add_study(command: argparse.ArgumentParser) -> None:
         "--root-seed", type=int, default=0, help="what all randomness derives from (default: 0)"
     )
     command.add_argument("--members-per-chunk", type=int, help="how many members train at once")
+    command.add_argument(
+        "--search",
+        help="where points come from: grid (default), random, sobol, tpe or gp; all but grid need --samples",
+    )
+    command.add_argument(
+        "--schedule",
+        help="which members go on: halving, hyperband or pbt, or 'halving(eta=4, min_steps=20)'",
+    )
+    command.add_argument(
+        "--points-per-batch",
+        type=int,
+        metavar="N",
+        help="points that tpe or gp propose at once (default: 32)",
+    )
+    command.add_argument(
+        "--warm-start", type=Path, metavar="DIR", help="an earlier run, whose points tpe or gp begin with"
+    )
 
 
 def _add_changes(command: argparse.ArgumentParser) -> None:
@@ -190,7 +213,7 @@ def _named_study(options: argparse.Namespace) -> Reference:
     named = resolve(options.study)
     return named._replace(
         study=with_options(named.study, _space(options), steps=options.steps),
-        options=named.options if options.samples is None else {"samples": options.samples},
+        options=named.options | ({} if options.samples is None else {"samples": options.samples}),
     )
 
 
@@ -206,23 +229,36 @@ def _start() -> None:
 
 def _plan(options: argparse.Namespace) -> int:
     named = _named_study(options)
-    population = populate(named.study, named.options.get("samples"), options.root_seed)
-    examined = examine(named.study, population)
+    search, schedule, samples = _thinning(options, named)
+    sampling = Sampling(search, samples, options.root_seed, options.points_per_batch)
+    wanted = request(
+        named.study, sampling, None if schedule is None else schedules.parse(schedule), name=named.name
+    )
+    examined = examine(named.study, wanted.population)
     prepared = prepare(examined, options.root_seed, None, options.members_per_chunk, remember=False)
-    for label, value in report_plan(prepared):
+    for label, value in report_plan(prepared, wanted.members, wanted.member_steps):
         print(f"{label:20}{value}")
     return 0
+
+
+def _thinning(options: argparse.Namespace, named: Reference) -> tuple[str, str | None, int | None]:
+    """The search, the schedule and the samples that the arguments, or else the study's file, ask for."""
+    search = options.search or named.options.get("search", "grid")
+    return search, options.schedule or named.options.get("schedule"), named.options.get("samples")
 
 
 def _run(options: argparse.Namespace) -> int:
     named = _named_study(options)
     out = options.out or _new_folder(named.name)
     reference = describe(options.study, _space(options), options.steps)
+    search, schedule, samples = _thinning(options, named)
 
     def train() -> Results:
         return run(
             named.study,
-            samples=named.options.get("samples"),
+            samples=samples,
+            search=search,
+            schedule=schedule,
             out=out,
             root_seed=options.root_seed,
             progress=not options.quiet,

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from sweeps.checkpoints import STATE, from_host, load_arrays, save_arrays
+from sweeps.durability import publish, writing
 from sweeps.population import Population, config_of
 from sweeps.space import StudyError
-from sweeps.store import publish, writing
 from sweeps.trial import Study
 
 KEPT, RECORD = "kept", "kept.json"

@@ -1,6 +1,9 @@
 """`run` and `resume`: what ties the parts together."""
 
+import contextlib
 import dataclasses
+import functools
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,13 +11,15 @@ from typing import Any
 import jax
 
 from sweeps import manifest, store
-from sweeps.course import rest, run_in_memory, run_on_disk
+from sweeps import schedule as schedules
+from sweeps.course import run_in_memory, run_on_disk
 from sweeps.lock import locked
 from sweeps.measurement import Choice
-from sweeps.population import baseline, gather, populate
+from sweeps.population import baseline, gather, seeds_of
 from sweeps.preparation import Examined, Prepared, examine, prepare
 from sweeps.progress import Display
-from sweeps.request import Request, refuse_changes, request
+from sweeps.proposals import Sampling, earlier_points
+from sweeps.request import Request, refuse_changes, request, request_again
 from sweeps.results import Results, load
 from sweeps.signals import Signals, listening
 from sweeps.space import StudyError
@@ -29,11 +34,15 @@ def run(
     *,
     samples: int | None = None,
     out: str | Path | None = None,
+    search: str = "grid",
+    schedule: Any = None,
     root_seed: int = 0,
     devices: Sequence[Any] | None = None,
     members_per_chunk: int | None = None,
     progress: bool = True,
     name: str = "study",
+    points_per_batch: int | None = None,
+    warm_start: str | Path | None = None,
     confirm: int = 0,
     keep_best: int = 0,
     checkpoint_minutes: float | int = 2,
@@ -43,13 +52,19 @@ def run(
 
     Args:
         study: the study.
-        samples: how many joint draws of the sampled fields.
+        samples: how many joint draws of the sampled fields; with another search than `grid`, how many points.
         out: a new folder to keep the run in; None keeps it in memory.
+        search: where points come from: `grid`, `random`, `sobol`, or Optuna's `tpe` and `gp`, which propose
+            batches of points by what earlier ones scored.
+        schedule: which members go on: `halving`, `hyperband` or `pbt`, or what `sweeps.halving(...)`,
+            `sweeps.hyperband(...)` and `sweeps.pbt(...)` make; None lets all of them.
         root_seed: what all randomness derives from, a whole number ≥ 0.
         devices: the devices that share the members; None takes all.
         members_per_chunk: how many members run at once; None measures and chooses.
         progress: whether to show progress on standard error.
         name: what the manifest calls the study.
+        points_per_batch: how many points an adaptive search proposes at once; None takes 32.
+        warm_start: the folder of an earlier run, whose points and scores an adaptive search begins with.
         confirm: on how many fresh seeds the winner and the baseline (every swept field at its default)
             are run again, so that `best` reports figures from seeds that did not choose it.
         keep_best: of how many of the best members the final state is kept; needs `out`.
@@ -75,15 +90,18 @@ def run(
         raise StudyError(f"`out` must be given to keep states, but got keep_best={keep_best} and no out")
     if checkpoint_minutes <= 0:
         raise StudyError(f"`0 < checkpoint_minutes` must hold, but got {checkpoint_minutes}")
-    population = populate(study, samples, root_seed)
-    if out is None and len(population) > IN_MEMORY_MEMBERS:
+    known = earlier_points(study, search, None if warm_start is None else load(warm_start))
+    sampling = Sampling(search, samples, root_seed, points_per_batch, known)
+    thinning = schedules.parse(schedule) if isinstance(schedule, str) else schedule
+    wanted = request(
+        study, sampling, thinning, name=name, keep_best=keep_best, checkpoint_minutes=checkpoint_minutes
+    )
+    if out is None and wanted.members > IN_MEMORY_MEMBERS:
         raise StudyError(
-            f"`out` must be given above {IN_MEMORY_MEMBERS} members, but got {len(population)} and no out"
+            f"`out` must be given above {IN_MEMORY_MEMBERS} members, but got {wanted.members} and no out"
         )
     if out is not None:
         store.check_new(out)
-    asked = manifest.asked(study, population, name=name, samples=samples, root_seed=root_seed)
-    wanted = Request(study, population, asked, root_seed, keep_best, checkpoint_minutes)
     with listening() as signals:
         options = {"confirm": confirm, "reference": reference}
         results = _begin(wanted, out, devices, members_per_chunk, progress, signals, options)
@@ -120,9 +138,7 @@ def resume(
     """
     directory = Path(directory)
     recorded = store.read_manifest(directory)
-    samples = recorded["samples"] if samples is None else samples
-    seed: int = recorded["root_seed"] if root_seed is None else root_seed
-    asked = request(recorded, study, samples, seed)
+    asked = request_again(recorded, study, samples, root_seed)
     with listening() as signals:
         results = _go_on(directory, recorded, asked, devices, progress, signals)
         return _confirmed(asked, results, recorded["confirm"], directory, devices, progress, signals)
@@ -139,8 +155,10 @@ def _begin(
 ) -> Results:
     """A new run, from planning to its results."""
     examined = examine(wanted.study, wanted.population)
+    points, scores = wanted.sampling.history
     written = {
         **wanted.asked,
+        "history": {"points": list(points), "scores": list(scores)},
         "fingerprint": manifest.fingerprint(wanted.asked, examined.digests),
         "digests": examined.digests,
         "versions": manifest.versions(),
@@ -151,23 +169,41 @@ def _begin(
         "checkpoint_minutes": wanted.checkpoint_minutes,
         **options,
     }
-    with Display(len(wanted.population), wanted.study.steps, shown=progress) as display:
-        if out is None:
-            prepared = prepare(examined, wanted.root_seed, devices, members_per_chunk)
+    plan = functools.partial(prepare, examined, wanted.sampling.root_seed, devices, members_per_chunk)
+    with Display(wanted.members, wanted.member_steps, shown=progress) as display:
+        _say_budget(wanted, display)
+        if out is None and wanted.schedule is None and not wanted.sampling.adaptive:
+            prepared = plan()
             return run_in_memory(prepared, written | _plan(prepared), display, signals)
-        # The folder is there before the plan is, so that whatever happens from now on, `resume` goes on.
-        directory = store.create(out, written)
-        with locked(directory) as lock:
+        with contextlib.ExitStack() as last:
+            temporary = None if out else last.enter_context(tempfile.TemporaryDirectory())
+            # The folder is there before the plan is, so that whatever happens from now on, `resume` goes on.
+            directory = store.create(out or Path(str(temporary)) / "run", written)
+            lock = last.enter_context(locked(directory))
             try:
-                prepared = prepare(examined, wanted.root_seed, devices, members_per_chunk)
+                prepared = plan()
             except StudyError:
                 store.discard(directory)
                 raise
-            store.write_manifest(directory, written | _plan(prepared))
+            written |= _plan(prepared)
+            store.write_manifest(directory, written)
             if prepared.bench.mesh.size < len(devices or jax.devices()):
                 used = prepared.bench.mesh.size
                 display.note(f"{used} of the devices are used: there are no more members in a group")
-            return run_on_disk(prepared, prepared.chunks, wanted, lock, display, signals)
+            run_on_disk(prepared, wanted, lock, display, signals)
+            results = load(directory)
+            if temporary is None:
+                return results
+            return Results(written, tables=(results.members, results.metrics))
+
+
+def _say_budget(wanted: Request, display: Display) -> None:
+    full = wanted.members * wanted.study.steps
+    if wanted.schedule is not None:
+        display.note(
+            f"{schedules.text(wanted.schedule)}: {wanted.member_steps:,} member-steps of the {full:,} of a "
+            f"full sweep ({100 * wanted.member_steps / full:.0f} %)"
+        )
 
 
 def _plan(prepared: Prepared) -> dict[str, Any]:
@@ -196,20 +232,18 @@ def _go_on(
     examined = examine(wanted.study, wanted.population)
     if recorded["versions"]["jax"] == manifest.versions()["jax"]:
         refuse_changes(recorded["digests"], examined.digests)
-    with (
-        locked(directory) as lock,
-        Display(len(wanted.population), wanted.study.steps, shown=progress) as display,
-    ):
+    root_seed = wanted.sampling.root_seed
+    with locked(directory) as lock, Display(wanted.members, wanted.member_steps, shown=progress) as display:
         for name in store.clean(directory):
             display.note(f"chunk {name} is damaged: it is set aside, and its members are trained again")
-        done = store.committed_members(directory)
-        display.resume(len(done))
+        display.resume(*store.progress(directory, wanted.study.steps))
         if recorded["plan"] is None:
-            prepared = prepare(examined, wanted.root_seed, devices, recorded["members_per_chunk"])
+            prepared = prepare(examined, root_seed, devices, recorded["members_per_chunk"])
             store.write_manifest(directory, recorded | _plan(prepared))
         else:
-            prepared = _as_planned(examined, recorded, wanted.root_seed, devices, display)
-        return run_on_disk(prepared, rest(prepared, done), wanted, lock, display, signals)
+            prepared = _as_planned(examined, recorded, root_seed, devices, display)
+        run_on_disk(prepared, wanted, lock, display, signals)
+        return load(directory)
 
 
 def _as_planned(
@@ -250,19 +284,21 @@ def _confirmed(
     study, best = wanted.study, results.best()
     usual = baseline(study)
     points = [best.config] + ([] if usual is None or usual == best.config else [usual])
-    first = int(wanted.population.seeds.max()) + 1
+    first = int(max(seeds_of(study))) + 1
     if first + count > MAX_SEED:
         raise StudyError(f"`{count} seeds above the study's` must exist, but got {first - 1} as its largest")
     population = gather(study, points, range(first, first + count))
+    sampling = Sampling("grid", None, wanted.sampling.root_seed)
     asked = manifest.asked(
         study,
         population,
         name=wanted.asked["study"],
         samples=None,
-        root_seed=wanted.root_seed,
+        root_seed=sampling.root_seed,
+        members=len(population),
         points=points,
     )
-    fresh = Request(study, population, asked, wanted.root_seed, 0, wanted.checkpoint_minutes)
+    fresh = Request(study, population, sampling, None, asked, 0, wanted.checkpoint_minutes)
     options: dict[str, Any] = {"confirm": 0, "reference": None}
     if out is None:
         found = _begin(fresh, None, devices, None, progress, signals, options)
@@ -270,7 +306,7 @@ def _confirmed(
     folder = Path(out) / store.CONFIRMATION
     if folder.exists():
         recorded = store.read_manifest(folder)
-        refuse_changes({key: recorded[key] for key in asked}, asked)
+        refuse_changes({key: recorded.get(key) for key in asked}, asked)
         _go_on(folder, recorded, fresh, devices, progress, signals)
     else:
         _begin(fresh, folder, devices, None, progress, signals, options)

@@ -23,6 +23,10 @@ def asked(
     name: str,
     samples: int | None,
     root_seed: int,
+    members: int,
+    search: str = "grid",
+    points_per_batch: int | None = None,
+    schedule: str | None = None,
     points: list[dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """What was asked for: two runs that agree in it have the same members.
@@ -33,6 +37,10 @@ def asked(
         name: what the run is called.
         samples: how many joint draws were asked for.
         root_seed: what all randomness derives from.
+        members: how many members there will be.
+        search: where points come from.
+        points_per_batch: how many points an adaptive search proposes at once.
+        schedule: which members go on, as text.
         points: the points of a run over some points, rather than over a space.
     """
     space = {field: text(domain) for field, domain in study.domains.items()}
@@ -50,7 +58,10 @@ def asked(
         "evaluation_steps": list(study.evaluation_steps),
         "samples": samples,
         "root_seed": root_seed,
-        "members": len(population),
+        "search": search,
+        "points_per_batch": points_per_batch,
+        "schedule": schedule,
+        "members": members,
     }
 
 

@@ -1,7 +1,7 @@
 """Members, memory and measurements to chunks: pure functions, and what `sweeps plan` prints."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,16 +22,20 @@ class Chunk(NamedTuple):
         group: the static group.
         members: their ids, ascending.
         width: how many rows the program has; the rows past the members are padding.
+        start: the step it begins after.
+        stop: the step it ends with.
     """
 
     group: int
     members: np.ndarray
     width: int
+    start: int = 0
+    stop: int = 0
 
     @property
     def name(self) -> str:
-        """The part of the chunk's folder name that tells its members."""
-        return f"{self.group}-{int(self.members[0])}"
+        """The name of its folder."""
+        return f"{self.group}-{int(self.members[0])}-{self.start}-{self.stop}"
 
 
 class Measurement(NamedTuple):
@@ -88,6 +92,36 @@ def cut(groups: np.ndarray, devices: int, most: int, only: np.ndarray | None = N
         width = -(-even // devices) * devices
         group = int(groups[members[0]])
         chunks += [Chunk(group, members[at : at + width], width) for at in range(0, len(members), width)]
+    return chunks
+
+
+def compact(groups: np.ndarray, devices: int, widths: Mapping[int, int], only: np.ndarray) -> list[Chunk]:
+    """Gathers what is left of a population into full chunks again.
+
+    Each group keeps the width it was planned with, so that its program is used again and equal members have
+    equal bits; a group that is smaller than that takes the narrowest of a ladder of halves that holds it.
+
+    Args:
+        groups: one static group per member.
+        devices: how many devices share a chunk; widths are multiples of it.
+        widths: the width that each group was planned with.
+        only: the ids that are left.
+
+    Example:
+        >>> chunks = compact(np.zeros(100, int), 2, {0: 16}, only=np.arange(0, 100, 10))
+        >>> [(chunk.width, len(chunk.members)) for chunk in chunks]
+        [(16, 10)]
+        >>> compact(np.zeros(100, int), 2, {0: 16}, only=np.array([3, 7, 99]))[0].width
+        4
+    """
+    chunks = []
+    order = np.sort(only)
+    for group in np.unique(groups[order]):
+        members = order[groups[order] == group]
+        width = widths[int(group)]
+        while (half := -(-width // 2 // devices) * devices) >= len(members) and half < width:
+            width = half
+        chunks += [Chunk(int(group), members[at : at + width], width) for at in range(0, len(members), width)]
     return chunks
 
 

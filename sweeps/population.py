@@ -112,6 +112,35 @@ def baseline(study: Study) -> dict[str, Any] | None:
     return None if dataclasses.MISSING in point.values() else point
 
 
+def with_values(population: Population, values: Mapping[int, Mapping[str, float]]) -> Population:
+    """The population with other hyperparameters for some members.
+
+    Args:
+        population: the population.
+        values: the member's id to the fields that change.
+    """
+    columns = dict(population.columns)
+    for name in {name for changed in values.values() for name in changed}:
+        columns[name] = np.array(columns[name])
+        for member, changed in values.items():
+            if name in changed:
+                columns[name][member] = changed[name]
+    # `_replace` would take the number of members for that of the fields.
+    return Population(**{**population._asdict(), "columns": columns})
+
+
+def seeds_of(study: Study) -> list[int]:
+    """The seeds that every point is trained with.
+
+    Args:
+        study: the study.
+
+    Raises:
+        StudyError: one is not a whole number ≥ 0.
+    """
+    return _seeds(study.domains.get("seed", range(1))).tolist()
+
+
 def _assemble(study: Study, columns: dict[str, np.ndarray], seeds: np.ndarray, per_point: int) -> Population:
     known = fields(study.trial.config)
     fixed = {field.name: check_value(field, field.default) for field in known if field.name not in columns}
@@ -249,7 +278,10 @@ def _groups(
             codes = codes * len(distinct) + np.asarray([distinct[key] for key in keys])
             names.append(field.name)
             choices.append(list(distinct))
-    used, groups = np.unique(codes, return_inverse=True)
+    used, places, groups = np.unique(codes, return_index=True, return_inverse=True)
+    # Numbered as they come, so that members that are added later leave the groups of the first as they were.
+    order = np.argsort(places, kind="stable")
+    used, groups = used[order], np.argsort(order)[groups]
     combinations = list(itertools.product(*choices)) if choices else [()]
     statics = [always | dict(zip(names, combinations[code], strict=True)) for code in used]
     # A field that is traced where it is set belongs to the columns there, not to the group.

@@ -16,6 +16,7 @@ from sweeps.space import StudyError
 from sweeps.streams import Once, check_stream, is_stream
 from sweeps.trial import Study, unknown
 
+KEPT_PROGRAMS = 16  # compiled ones; groups come again when a population is searched or thinned out
 CHECKED_GROUPS = 8  # whose functions are checked before anything is compiled
 
 
@@ -43,7 +44,7 @@ class Prepared(NamedTuple):
         choice: the width and loop that were chosen.
         most: the members per chunk that the plan was cut to.
         chunks: the plan.
-        programs: the program of a static group and loop mode.
+        programs: the program of some static values and a loop mode.
     """
 
     study: Study
@@ -52,7 +53,7 @@ class Prepared(NamedTuple):
     choice: Choice
     most: int
     chunks: list[Chunk]
-    programs: Callable[[int, str], execute.Program]
+    programs: Callable[[dict[str, Any], str], execute.Program]
 
 
 def examine(study: Study, population: Population) -> Examined:
@@ -108,14 +109,15 @@ def prepare(
     study, population, _ = examined
     largest = int(np.bincount(population.groups).max())
     mesh = execute.make_mesh(list(devices or jax.devices())[:largest])
-    cache: dict[tuple[int, str], execute.Program] = {}
+    cache: dict[str, execute.Program] = {}
 
-    def programs(group: int, loop: str) -> execute.Program:
-        if (group, loop) not in cache:
-            for other in [key for key in cache if key[0] != group]:
-                del cache[other]  # the programs of a group that is done are not needed again
-            cache[group, loop] = execute.build(study, population.statics[group], mesh, loop)
-        return cache[group, loop]
+    def programs(statics: dict[str, Any], loop: str) -> execute.Program:
+        key = repr((sorted(statics.items(), key=str), loop))
+        found = cache.pop(key, None) or execute.build(study, statics, mesh, loop)
+        cache[key] = found  # the last is the one that was used last
+        while len(cache) > KEPT_PROGRAMS:
+            del cache[next(iter(cache))]
+        return found
 
     bench = measurement.place(study, population, mesh, root_seed)
     most = members_per_chunk
@@ -125,29 +127,35 @@ def prepare(
         choice = Choice(max(1, most // mesh.size), "scan", (), None)
     else:
         per_device = None if most is None else max(1, most // mesh.size)
-        choice = measurement.choose(bench, lambda loop: programs(bench.group, loop), per_device, remember)
+        statics = population.statics[bench.group]
+        choice = measurement.choose(bench, lambda loop: programs(statics, loop), per_device, remember)
     most = choice.per_device * mesh.size if most is None else most
     chunks = planning.cut(population.groups, mesh.size, most)
+    chunks = [chunk._replace(stop=study.steps) for chunk in chunks]
     if study.trial.data is not None and is_stream(study.trial.data.train):
         check_stream(study.trial.data.train, len(chunks))
     return Prepared(study, population, bench, choice, most, chunks, programs)
 
 
-def report_plan(prepared: Prepared) -> list[tuple[str, str]]:
+def report_plan(prepared: Prepared, members: int, member_steps: int) -> list[tuple[str, str]]:
     """What `sweeps plan` prints: labels and values.
 
     Args:
         prepared: a study that was measured.
+        members: how many members the run will have in all.
+        member_steps: how many steps they are trained together.
     """
     population, chunks, choice = prepared.population, prepared.chunks, prepared.choice
     mesh, study = prepared.bench.mesh, prepared.study
     best = planning.fastest(choice.measurements)
-    seconds = (
-        len(chunks) * study.steps * best.seconds_per_step + len(population.statics) * best.compile_seconds
-    )
-    sizes = [len(values) for values in (np.unique(population.seeds),)]
+    full = members * study.steps
+    # A padded row takes as long as a member does.
+    rows_trained = sum(chunk.width for chunk in chunks) / len(population) * member_steps
+    per_row = best.seconds_per_step / (best.per_device * mesh.size)
+    seconds = rows_trained * per_row + len(population.statics) * best.compile_seconds
+    seeds = len(np.unique(population.seeds))
     rows = [
-        ("members", f"{len(population)}: {len(population) // sizes[0]} configurations x {sizes[0]} seeds"),
+        ("members", f"{members}: {members // seeds} configurations x {seeds} seeds"),
         ("static groups", f"{len(population.statics)}, one program each"),
         ("devices", f"{mesh.size} x {mesh.devices.flat[0].device_kind}"),
         (
@@ -170,6 +178,7 @@ def report_plan(prepared: Prepared) -> list[tuple[str, str]]:
                 f"{label}: {cost:.1f} µs per member and step, compiled in {measured.compile_seconds:.1f} s",
             )
         )
-    rows.append(("member-steps", f"{len(population) * study.steps:,}"))
+    share = f" of {full:,} ({100 * member_steps / full:.0f} %)" if member_steps < full else ""
+    rows.append(("member-steps", f"{member_steps:,}{share}"))
     rows.append(("predicted time", f"{seconds:.0f} s, evaluations not counted"))
     return rows

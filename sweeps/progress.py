@@ -14,20 +14,22 @@ class Display:
 
     Args:
         members: how many members there are.
-        steps: how many steps each is trained.
+        member_steps: how many steps they are trained, all together.
         shown: False keeps silent.
         console: where to write; standard error by default.
     """
 
-    def __init__(self, members: int, steps: int, *, shown: bool = True, console: Console | None = None):
-        self.members, self.steps = members, steps
-        self.finished = self.diverged = self.before = 0
+    def __init__(
+        self, members: int, member_steps: int, *, shown: bool = True, console: Console | None = None
+    ):
+        self.members, self.member_steps = members, max(member_steps, 1)
+        self.trained = self.before = self.done = self.diverged = self.stopped = 0
         self.console = console or Console(stderr=True)
         self.live = shown and self.console.is_terminal
         self.plain = shown and not self.live
         self.began = self.last_line = time.monotonic()
         self.bar = Progress(
-            TextColumn("[bold]{task.fields[done]}[/]/{task.fields[members]} members"),
+            TextColumn("{task.fields[said]}"),
             BarColumn(),
             TextColumn("{task.percentage:>3.0f} %  step {task.fields[step]}  loss {task.fields[loss]}"),
             TimeElapsedColumn(),
@@ -36,7 +38,7 @@ class Display:
             console=self.console,
             disable=not self.live,
         )
-        self.task = self.bar.add_task("", total=members * steps, done=0, members=members, step="–", loss="–")
+        self.task = self.bar.add_task("", total=self.member_steps, said=self._said(0), step="–", loss="–")
 
     def __enter__(self) -> "Display":
         self.bar.start()
@@ -45,52 +47,74 @@ class Display:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.bar.stop()
 
-    def chunk(self, members: int, step: int, loss: float) -> None:
+    def chunk(self, members: int, steps: int, step: int, loss: float) -> None:
         """Says how far the running chunk is.
 
         Args:
             members: how many members it has.
-            step: how many of its steps are done.
+            steps: how many steps of its interval are done.
+            step: the step that its members are at.
             loss: its mean training loss, NaN if there is none yet.
         """
-        completed = self.finished * self.steps + members * step
+        completed = self.trained + members * steps
         shown = f"{loss:.3g}" if loss == loss else "–"
-        self.bar.update(
-            self.task, completed=completed, done=self.finished, step=f"{step}/{self.steps}", loss=shown
-        )
+        said = self._said(members)
+        self.bar.update(self.task, completed=completed, said=said, step=step, loss=shown)
         now = time.monotonic()
         if self.plain and now - self.last_line >= SECONDS_BETWEEN_LINES:
             self.last_line = now
-            share = completed / (self.members * self.steps)
+            share = completed / self.member_steps
             here = completed - self.before  # what an earlier process did took none of this one's time
-            eta = (now - self.began) * (self.members * self.steps - completed) / max(here, 1)
+            eta = (now - self.began) * (self.member_steps - completed) / max(here, 1)
             self.console.print(
-                f"{self.finished}/{self.members} members, step {step}/{self.steps}, loss {shown}, "
-                f"{100 * share:.0f} %, eta " + (f"{eta:.0f} s" if share >= 0.01 else "–"),
+                f"{said}, step {step}, loss {shown}, {100 * share:.0f} %, eta "
+                + (f"{eta:.0f} s" if share >= 0.01 else "–"),
                 highlight=False,
             )
 
-    def finish(self, members: int, diverged: int) -> None:
+    def finish(self, members: int, steps: int, diverged: int, last: bool = True) -> None:
         """Says that a chunk is done.
 
         Args:
             members: how many members it has.
+            steps: how many steps its interval has.
             diverged: how many of them diverged.
+            last: whether its interval is the last.
         """
-        self.finished += members
+        self.trained += members * steps
         self.diverged += diverged
-        self.bar.update(self.task, completed=self.finished * self.steps, done=self.finished)
+        self.done += (members - diverged) * last
+        self.bar.update(self.task, completed=self.trained, said=self._said(0))
 
-    def resume(self, members: int) -> None:
-        """Says that so many members were done before.
+    def stop(self, members: int) -> None:
+        """Says that members were stopped.
 
         Args:
             members: how many.
         """
-        self.before = members * self.steps
-        self.finish(members, 0)
+        self.stopped += members
+        self.bar.update(self.task, said=self._said(0))
+
+    def resume(self, members: int, member_steps: int, diverged: int) -> None:
+        """Says what was done before.
+
+        Args:
+            members: how many members came to their last step.
+            member_steps: how many steps were trained.
+            diverged: how many members diverged.
+        """
+        self.done += members
+        self.diverged += diverged
+        self.trained += member_steps
+        self.before += member_steps
+        self.bar.update(self.task, completed=self.trained, said=self._said(0))
 
     def note(self, line: str) -> None:
         """Prints one line above the bar."""
         if self.live or self.plain:
-            self.console.print(line, highlight=False)
+            self.console.print(line, highlight=False, markup=False)
+
+    def _said(self, running: int) -> str:
+        counts = {"running": running, "stopped": self.stopped, "diverged": self.diverged}
+        others = "".join(f", {count} {name}" for name, count in counts.items() if count)
+        return f"{self.done}/{self.members} members{others}"

@@ -16,7 +16,7 @@ from sweeps.trial import Study, unknown
 
 READY = Path(__file__).parent / "studies"
 STUDY_KEYS = ("steps", "metric", "mode", "evaluate_every", "batches")
-RUN_KEYS = ("samples",)
+RUN_KEYS = ("samples", "search", "schedule")
 
 
 class Reference(NamedTuple):

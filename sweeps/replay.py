@@ -1,5 +1,7 @@
 """One member trained again, in the numerical setting that its run recorded, and compared bit for bit."""
 
+import math
+import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,14 +11,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sweeps import manifest, store
+from sweeps.checkpoints import Writer
+from sweeps.lock import locked
 from sweeps.measurement import Choice
 from sweeps.planning import Chunk
 from sweeps.preparation import examine, prepare
 from sweeps.progress import Display
-from sweeps.request import request
+from sweeps.proposals import all_members
+from sweeps.request import request_again
 from sweeps.signals import listening
 from sweeps.space import StudyError
-from sweeps.training import Pace, train
+from sweeps.training import Pace, Place, train
 from sweeps.trial import Study
 
 
@@ -55,41 +60,65 @@ def replay(directory: str | Path, member: int, study: Study, *, progress: bool =
     Raises:
         StudyError: there is no such member, it is not finished, or the study has changed.
     """
-    recorded = store.read_manifest(directory)
-    asked = request(recorded, study, recorded["samples"], recorded["root_seed"])
-    if not 0 <= member < len(asked.population):
-        raise StudyError(f"`0 <= member < {len(asked.population)}` must hold, but got {member}")
-    folder = _folder(directory, member)
-    setting = store.read_setting(folder)
-    wanted = jax.devices()[: setting["devices"]]
-    per_device = setting["members_per_device"]
-    prepared = prepare(
-        examine(study, asked.population),
-        asked.root_seed,
-        wanted,
-        per_device * len(wanted),
-        choice=Choice(per_device, setting["loop"], (), None),
-    )
-    mesh = prepared.bench.mesh
-    chunk = Chunk(int(asked.population.groups[member]), np.asarray([member]), per_device * mesh.size)
-    with listening() as signals, Display(1, study.steps, shown=progress) as display:
-        trained = train(prepared, chunk, Pace(), display, signals, None)
-    members, metrics = (_rows(pq.read_table(folder / f"{kind}.parquet"), member) for kind in store.KINDS)
-    same = _equal_bits(members, trained.members) and _equal_bits(metrics, trained.metrics)
-    now = manifest.setting(mesh, setting["loop"], per_device)
-    return Replay(member, metrics, trained.metrics, same, manifest.differences(setting, now))
+    directory, recorded = Path(directory), store.read_manifest(directory)
+    asked = request_again(recorded, study)
+    if not 0 <= member < asked.members:
+        raise StudyError(f"`0 <= member < {asked.members}` must hold, but got {member}")
+    if recorded["schedule"] is not None and recorded["schedule"].startswith("pbt"):
+        raise StudyError(
+            "`a member that was trained by itself` must hold, but got one of population-based training, "
+            "whose states come from other members; run the study again with the same root_seed"
+        )
+    folders = _folders(directory, member)
+    population = all_members(study, asked.sampling, asked.population, directory)
+    trained, now, settings = [], [], [store.read_setting(folder) for folder in folders]
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        locked(Path(scratch)) as lock,
+        listening() as signals,
+        Display(1, store.interval(folders[-1]).stop, shown=progress) as display,
+    ):
+        place = Place(Path(scratch), Writer(Path(scratch), math.inf), lock)
+        for folder, setting in zip(folders, settings, strict=True):
+            per_device = setting["members_per_device"]
+            wanted = jax.devices()[: setting["devices"]]
+            prepared = prepare(
+                examine(study, population),
+                asked.sampling.root_seed,
+                wanted,
+                per_device * len(wanted),
+                choice=Choice(per_device, setting["loop"], (), None),
+            )
+            mesh, group = prepared.bench.mesh, int(population.groups[member])
+            width, steps = per_device * mesh.size, store.interval(folder)
+            chunk = Chunk(group, np.asarray([member]), width, steps.start, steps.stop)
+            trained.append(train(prepared, chunk, Pace(), display, signals, place))
+            now.append(manifest.setting(mesh, setting["loop"], per_device))
+    members = [_rows(pq.read_table(folder / "members.parquet"), member) for folder in folders]
+    metrics = pa.concat_tables(_rows(pq.read_table(folder / "metrics.parquet"), member) for folder in folders)
+    replayed = pa.concat_tables(part.metrics for part in trained)
+    same = _equal_bits(members[-1], trained[-1].members) and _equal_bits(metrics, replayed)
+    lines = [
+        line
+        for before, after in zip(settings, now, strict=True)
+        for line in manifest.differences(before, after)
+    ]
+    return Replay(member, metrics, replayed, same, list(dict.fromkeys(lines)))
 
 
-def _folder(directory: str | Path, member: int) -> Path:
-    """The committed chunk that holds a member."""
+def _folders(directory: Path, member: int) -> list[Path]:
+    """The committed chunks that hold a member, in the order of its steps."""
+    found = []
     for folder in store.committed(directory):
         ids = pq.read_table(folder / "members.parquet", columns=["member"])["member"].to_numpy()
         if member in ids:
-            return folder
-    raise StudyError(
-        f"`a member that is finished` must hold, but got {member}, which is not; `sweeps resume {directory}` "
-        f"goes on with the run"
-    )
+            found.append(folder)
+    if not found:
+        raise StudyError(
+            f"`a member that is finished` must hold, but got {member}, which is not; `sweeps resume "
+            f"{directory}` goes on with the run"
+        )
+    return sorted(found, key=store.interval)
 
 
 def _rows(table: pa.Table, member: int) -> pa.Table:

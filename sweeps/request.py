@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from sweeps import manifest
-from sweeps.population import Population, populate
+from sweeps import manifest, schedule
+from sweeps.population import Population, seeds_of
+from sweeps.proposals import Sampling, count, first_members
 from sweeps.space import StudyError
 from sweeps.trial import Study
 
@@ -14,37 +15,123 @@ class Request(NamedTuple):
 
     Attributes:
         study: the study.
-        population: its members.
+        population: its members; of an adaptive search, those of the first batch.
+        sampling: where points come from.
+        schedule: which members go on; None lets all of them.
         asked: what was asked for, as the manifest has it.
-        root_seed: what all randomness derives from.
         keep_best: how many of the best members' final states are kept.
         checkpoint_minutes: how long to train between two checkpoints.
     """
 
     study: Study
     population: Population
+    sampling: Sampling
+    schedule: Any
     asked: dict[str, Any]
-    root_seed: int
     keep_best: int
     checkpoint_minutes: float | int
 
+    @property
+    def members(self) -> int:
+        """How many members the run will have in all."""
+        return count(self.study, self.sampling, self.population)
 
-def request(recorded: dict[str, Any], study: Study, samples: int | None, root_seed: int) -> Request:
+    @property
+    def configurations(self) -> int:
+        """How many configurations a batch has, among which a schedule chooses."""
+        return len(self.population) // len(seeds_of(self.study))
+
+    @property
+    def member_steps(self) -> int:
+        """How many steps all members are trained together, if none diverges."""
+        if self.schedule is None:
+            return self.members * self.study.steps
+        seeds = len(seeds_of(self.study))
+        points = self.members // seeds
+        sizes = [self.configurations] * (points // self.configurations)
+        sizes += [points % self.configurations] if points % self.configurations else []
+        return sum(schedule.budget(self.schedule, self.study.steps, size, seeds) for size in sizes)
+
+
+def request(
+    study: Study,
+    sampling: Sampling,
+    thinning: Any = None,
+    *,
+    name: str,
+    keep_best: int = 0,
+    checkpoint_minutes: float | int = 2,
+    recorded: Mapping[str, Any] | None = None,
+) -> Request:
+    """Finds the members of a run.
+
+    Args:
+        study: the study.
+        sampling: where points come from.
+        thinning: the schedule, or None.
+        name: what the run is called.
+        keep_best: how many of the best members' final states are kept.
+        checkpoint_minutes: how long to train between two checkpoints.
+        recorded: the manifest of a run that was started earlier, which must have been asked for the same.
+
+    Raises:
+        StudyError: something asked for cannot be done, or is not what was asked for earlier.
+    """
+    population = first_members(study, sampling)
+    if thinning is not None:
+        schedule.check(
+            thinning,
+            steps=study.steps,
+            configurations=len(population) // len(seeds_of(study)),
+            swept=population.swept,
+            traced=[field.name for field in population.fields if field.traced],
+        )
+    asked = manifest.asked(
+        study,
+        population,
+        name=name,
+        samples=sampling.samples,
+        root_seed=sampling.root_seed,
+        members=count(study, sampling, population),
+        search=sampling.search,
+        points_per_batch=sampling.batch if sampling.adaptive else None,
+        schedule=None if thinning is None else schedule.text(thinning),
+    )
+    if recorded is not None:
+        refuse_changes({key: recorded.get(key) for key in asked}, asked)
+    return Request(study, population, sampling, thinning, asked, keep_best, checkpoint_minutes)
+
+
+def request_again(
+    recorded: Mapping[str, Any], study: Study, samples: int | None = None, root_seed: int | None = None
+) -> Request:
     """The members of a run that was started earlier.
 
     Args:
-        recorded: the manifest.
+        recorded: its manifest.
         study: the study.
-        samples: how many joint draws.
-        root_seed: what all randomness derives from.
+        samples: as it was started with; None takes that.
+        root_seed: as it was started with; None takes that.
 
     Raises:
         StudyError: they are no longer the same.
     """
-    population = populate(study, samples, root_seed)
-    asked = manifest.asked(study, population, name=recorded["study"], samples=samples, root_seed=root_seed)
-    refuse_changes({key: recorded[key] for key in asked}, asked)
-    return Request(study, population, asked, root_seed, recorded["keep_best"], recorded["checkpoint_minutes"])
+    sampling = Sampling(
+        recorded["search"],
+        recorded["samples"] if samples is None else samples,
+        recorded["root_seed"] if root_seed is None else root_seed,
+        recorded["points_per_batch"],
+        (recorded["history"]["points"], recorded["history"]["scores"]),
+    )
+    return request(
+        study,
+        sampling,
+        None if recorded["schedule"] is None else schedule.parse(recorded["schedule"]),
+        name=recorded["study"],
+        keep_best=recorded["keep_best"],
+        checkpoint_minutes=recorded["checkpoint_minutes"],
+        recorded=recorded,
+    )
 
 
 def refuse_changes(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -12,11 +12,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sweeps import kept, labelled, statistics, store
-from sweeps.request import request
+from sweeps.population import with_values
+from sweeps.proposals import all_members
+from sweeps.request import request_again
 from sweeps.selection import matching
 from sweeps.space import StudyError
 from sweeps.trial import Study, unknown
 
+UNFINISHED = ("pending", "running", "stopped")
 SAID = ("study", "metric", "mode", "steps", "root_seed", "fingerprint")  # of the manifest, in labelled arrays
 
 
@@ -52,7 +55,8 @@ class Configuration(NamedTuple):
         values: the final metric per member, NaN where it is missing or the member diverged.
         interval: mean and 95 % interval over the finite values.
         means: the mean over the seeds of every metric at the last step.
-        diverged: how many members have no finite value.
+        diverged: how many members diverged, or came to a value that is not finite.
+        unfinished: how many members were stopped, or have not come to the last step yet.
         tied: whether it cannot be told from the best.
     """
 
@@ -63,6 +67,7 @@ class Configuration(NamedTuple):
     means: dict[str, float]
     diverged: int
     tied: bool
+    unfinished: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,6 +139,7 @@ class Results:
             places.setdefault(point, []).append(row)
         finals = {name: self.final(name) for name in self.metric_names}
         sign = -1 if self.manifest["mode"] == "max" else 1
+        unfinished = np.isin(self.members["status"].to_numpy(), UNFINISHED)
         found = []
         for point, rows in places.items():
             own = values[rows]
@@ -146,11 +152,17 @@ class Results:
                     values=own,
                     interval=statistics.student_interval(finite),
                     means=means,
-                    diverged=len(own) - len(finite),
+                    diverged=len(own) - len(finite) - int(unfinished[rows].sum()),
                     tied=False,
+                    unfinished=int(unfinished[rows].sum()),
                 )
             )
-        found.sort(key=lambda row: (row.diverged, np.nan_to_num(sign * row.interval.mean, nan=np.inf)))
+        found.sort(
+            key=lambda row: (
+                row.diverged + row.unfinished,
+                np.nan_to_num(sign * row.interval.mean, nan=np.inf),
+            )
+        )
         seeds = self.members["seed"].to_numpy()
         table, there = _by_seed(found, [seeds[np.searchsorted(ids, row.members)] for row in found])
         tied = statistics.tied_with_best(table, best=0, there=there)
@@ -265,11 +277,16 @@ class Results:
             raise StudyError(
                 "`a run that was kept on the disk` must hold, but got one in memory; give it `out`"
             )
-        wanted = request(dict(self.manifest), study, self.manifest["samples"], self.manifest["root_seed"])
+        wanted = request_again(self.manifest, study)
+        population = all_members(study, wanted.sampling, wanted.population, self.directory)
         if member is None:
             best = kept.kept_members(self.directory, self.manifest["mode"])
             member = best[0] if best else 0
-        return kept.load_kept(self.directory, study, wanted.population, member)
+        # Population-based training may have changed its hyperparameters; the table has the last.
+        row = self.members.filter(pc.field("member") == member).to_pylist()
+        traced = [name for name in population.columns if population.columns[name].dtype.kind in "fi"]
+        changed = {name: row[0][name] for name in traced} if row else {}
+        return kept.load_kept(self.directory, study, with_values(population, {member: changed}), member)
 
     def _table(self, kind: str, place: int) -> pa.Table:
         if self.tables is not None:

@@ -4,19 +4,19 @@ A chunk is written into a temporary folder, synchronised to the disk and renamed
 whole or not at all. `members.parquet` and `metrics.parquet` are derived from the chunks.
 """
 
-import contextlib
 import json
-import os
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sweeps.durability import publish, replace, writing
+from sweeps.rungs import latest, stopped_members
 from sweeps.space import StudyError
 
 FORMAT_VERSION = 1
@@ -59,7 +59,7 @@ def create(directory: str | Path, manifest: dict[str, Any]) -> Path:
 
     def write(folder: Path) -> None:
         (folder / CHUNKS).mkdir()
-        _replace(folder / MANIFEST, lambda temporary: temporary.write_text(_as_text(manifest)))
+        replace(folder / MANIFEST, lambda temporary: temporary.write_text(_as_text(manifest)))
 
     with writing("out"):
         write(path) if path.exists() else publish(path, write)
@@ -77,52 +77,13 @@ def write_manifest(directory: Path, manifest: dict[str, Any]) -> None:
         StudyError: it cannot be written.
     """
     with writing(str(directory / MANIFEST)):
-        _replace(directory / MANIFEST, lambda temporary: temporary.write_text(_as_text(manifest)))
+        replace(directory / MANIFEST, lambda temporary: temporary.write_text(_as_text(manifest)))
 
 
 def discard(directory: Path) -> None:
     """Removes a run directory in which nothing was trained."""
     if not committed(directory):
         shutil.rmtree(directory)
-
-
-@contextlib.contextmanager
-def writing(what: str) -> Iterator[None]:
-    """Says in one message what could not be written, and why.
-
-    Args:
-        what: its name.
-
-    Raises:
-        StudyError: the operating system refused.
-    """
-    try:
-        yield
-    except OSError as error:
-        reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        raise StudyError(f"`{what} can be written` must hold, but got {reason}") from error
-
-
-def publish(folder: Path, write: Callable[[Path], None]) -> None:
-    """Makes a folder that is there whole or not at all, and survives a power failure once it is.
-
-    Args:
-        folder: its path, which does not exist.
-        write: puts the files into the folder it is given.
-    """
-    temporary = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
-        write(temporary)
-        for path in sorted(temporary.rglob("*")):
-            _sync(path)
-        _sync(temporary)
-        temporary.rename(folder)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    _sync(folder.parent)
 
 
 def commit(directory: Path, name: str, members: pa.Table, metrics: pa.Table, setting: dict[str, Any]) -> None:
@@ -202,13 +163,71 @@ def committed(directory: str | Path) -> list[Path]:
     return sorted(path for path in (Path(directory) / CHUNKS).iterdir() if not path.name.startswith("."))
 
 
-def committed_members(directory: str | Path) -> np.ndarray:
-    """The ids of the members that the committed chunks hold, ascending."""
+class Interval(NamedTuple):
+    """The steps that a committed chunk covers: after `start`, up to and with `stop`."""
+
+    start: int
+    stop: int
+
+
+def interval(folder: Path) -> Interval:
+    """The interval of a committed chunk, which its name ends in."""
+    start, stop = folder.name.split("-")[-2:]
+    return Interval(int(start), int(stop))
+
+
+def committed_members(directory: str | Path, steps: Interval) -> np.ndarray:
+    """The ids of the members whose rows of an interval are committed, ascending.
+
+    Args:
+        directory: the run directory.
+        steps: the interval.
+    """
     found = [
         pq.read_table(folder / "members.parquet", columns=["member"])["member"].to_numpy()
         for folder in committed(directory)
+        if interval(folder) == steps
     ]
     return np.sort(np.concatenate(found)) if found else np.zeros(0, np.int64)
+
+
+def progress(directory: str | Path, steps: int) -> tuple[int, int, int]:
+    """How many members came to the last step, how many steps were trained, and how many members diverged.
+
+    Args:
+        directory: the run directory.
+        steps: the last step.
+    """
+    done = trained = diverged = 0
+    for folder in committed(directory):
+        status = pq.read_table(folder / "members.parquet", columns=["status"])["status"].to_pylist()
+        done += status.count("done")
+        diverged += status.count("diverged")
+        trained += len(status) * (interval(folder).stop - interval(folder).start)
+    return done, trained, diverged
+
+
+def scores(directory: Path, members: np.ndarray, metric: str, stop: int | None = None) -> np.ndarray:
+    """A metric of members at the end of an interval, NaN where one has diverged or has no row.
+
+    Args:
+        directory: the run directory.
+        members: ids.
+        metric: the metric's name.
+        stop: the step with which the interval ends; None takes the last of each member.
+    """
+    found: dict[int, float] = {}
+    ends = {folder: interval(folder).stop for folder in committed(directory)}
+    for folder, end in sorted(ends.items(), key=lambda item: item[1]):
+        if stop is None or end == stop:
+            rows = pq.read_table(folder / "metrics.parquet", columns=["member", "step", metric])
+            rows = rows.filter(rows["step"].to_numpy() == end)
+            alive = pq.read_table(folder / "members.parquet", columns=["member", "diverged_at"])
+            diverged = alive.filter(alive["diverged_at"].is_valid())["member"].to_pylist()
+            found |= dict(zip(rows["member"].to_pylist(), rows[metric].to_pylist(), strict=True))
+            found |= dict.fromkeys(diverged, float("nan"))
+    values = [found.get(member) for member in members.tolist()]
+    return np.asarray([np.nan if value is None else value for value in values], dtype=np.float64)
 
 
 def read(directory: str | Path, kind: str) -> pa.Table | None:
@@ -221,7 +240,7 @@ def read(directory: str | Path, kind: str) -> pa.Table | None:
     Warns:
         UserWarning: a chunk is damaged; its rows are left out.
     """
-    tables = []
+    tables, stops = [], []
     for folder in committed(directory):
         damage = _damage(folder)
         if damage:
@@ -232,8 +251,11 @@ def read(directory: str | Path, kind: str) -> pa.Table | None:
             )
         else:
             tables.append(pq.read_table(folder / f"{kind}.parquet"))
+            stops.append(interval(folder).stop)
     if not tables:
         return None
+    if kind == "members" and len(set(stops)) > 1:
+        return latest(tables, stops, stopped_members(Path(directory)))
     return pa.concat_tables(tables, promote_options="default").sort_by(ORDER[: 1 + (kind == "metrics")])
 
 
@@ -247,12 +269,26 @@ def derive(directory: Path, count: int, pending: Callable[[np.ndarray], pa.Table
         count: how many members the run has.
         pending: ids to the rows of members that no chunk holds yet.
     """
+    folders = committed(directory)
+    scheduled = len({interval(folder).stop for folder in folders}) > 1
     for kind in KINDS:
-        files = [str(folder / f"{kind}.parquet") for folder in committed(directory)]
-        if files or kind == "members":
+        files = [str(folder / f"{kind}.parquet") for folder in folders]
+        if kind == "members" and scheduled:
+            rows = _merged(directory, count, pending)
+        elif files or kind == "members":
             rows = _windows(files, count, pending if kind == "members" else None)
-            with writing(str(directory / f"{kind}.parquet")):
-                _write_windows(directory / f"{kind}.parquet", rows)
+        else:
+            continue
+        with writing(str(directory / f"{kind}.parquet")):
+            _write_windows(directory / f"{kind}.parquet", rows)
+
+
+def _merged(directory: Path, count: int, pending: Callable[[np.ndarray], pa.Table]) -> Iterator[pa.Table]:
+    """The rows of the members of a run with a schedule, whose intervals must be seen together."""
+    found = read(directory, "members")
+    assert found is not None  # there are chunks of several intervals
+    missing = pending(np.setdiff1d(np.arange(count), found["member"].to_numpy()))
+    yield pa.concat_tables([found, missing], promote_options="default").sort_by(ORDER[:1])
 
 
 def _windows(
@@ -294,28 +330,8 @@ def _write_windows(path: Path, windows: Iterator[pa.Table]) -> None:
             for window in windows:
                 writer.write_table(window.cast(first.schema))
 
-    _replace(path, write)
+    replace(path, write)
 
 
 def _as_text(manifest: dict[str, Any]) -> str:
     return json.dumps({"format_version": FORMAT_VERSION, **manifest}, indent=2)
-
-
-def _replace(path: Path, write: Callable[[Path], Any]) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        write(temporary)
-        _sync(temporary)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync(path.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,7 +1,7 @@
 """Trains one chunk in spans, from its start or its last checkpoint, and what a chunk has found."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ import pyarrow as pa
 from sweeps import checkpoints, execute, manifest
 from sweeps.checking import example_batch
 from sweeps.checkpoints import Checkpoint, Writer
+from sweeps.durability import writing
 from sweeps.lock import Lock
 from sweeps.measurement import Bench
 from sweeps.planning import Chunk
@@ -19,9 +20,12 @@ from sweeps.population import traced_columns
 from sweeps.preparation import Prepared
 from sweeps.progress import Display
 from sweeps.signals import Signals
+from sweeps.space import StudyError
 from sweeps.streams import Block, blocks
 from sweeps.tables import member_rows, metric_rows
+from sweeps.trial import Study
 
+READING_ERRORS = (OSError, ValueError, KeyError, pa.ArrowException)  # of a damaged checkpoint
 SPAN_SECONDS = 2.0  # signals, progress and divergence are dealt with at least this often
 
 
@@ -75,9 +79,15 @@ class Pace:
 
 
 def train(
-    prepared: Prepared, chunk: Chunk, pace: Pace, display: Display, signals: Signals, place: Place | None
+    prepared: Prepared,
+    chunk: Chunk,
+    pace: Pace,
+    display: Display,
+    signals: Signals,
+    place: Place | None,
+    sources: Mapping[int, int] | None = None,
 ) -> Trained:
-    """Trains one chunk to its last step.
+    """Trains one chunk to the end of its interval.
 
     Args:
         prepared: the study.
@@ -85,34 +95,36 @@ def train(
         pace: how fast steps are.
         display: what a person sees.
         signals: what is held back; delivered between spans, when a checkpoint has been written.
-        place: where checkpoints are; None keeps none.
+        place: where checkpoints are; None keeps none, so that the chunk must begin at step 0.
+        sources: members that go on from another's state, and whose.
+
+    Raises:
+        StudyError: the states that the chunk begins from are gone.
     """
     study, population, bench = prepared.study, prepared.population, prepared.bench
     loop, count = prepared.choice.loop, len(chunk.members)
-    program, setting = (
-        prepared.programs(chunk.group, loop),
-        manifest.setting(bench.mesh, loop, chunk.width // bench.mesh.size),
-    )
+    program = prepared.programs(population.statics[chunk.group], loop)
+    setting = manifest.setting(bench.mesh, loop, chunk.width // bench.mesh.size)
     ids = np.resize(chunk.members, chunk.width)  # rows past the members repeat them, and are dropped
     members = execute.place_members(bench.mesh, traced_columns(population, ids), population.seeds[ids])
-    step, evaluations, carry = 0, [], None
+    step, evaluations, carry = chunk.start, [], None
     if place is not None:
         place.writer.begin()
-        restored = _restore(program, bench, members, chunk, place.directory, display)
-        if restored is not None:
-            (step, _, _, evaluations, before), carry = restored
-            display.note(f"going on from the checkpoint at step {step}")
-            if before != setting:
-                setting = setting | {"until_step": {str(step): before}}
+        found = _find(chunk, place.directory, sources or {}, display)
+        if found is not None:
+            step, evaluations = found.step, found.evaluations
+            carry = _on_devices(found, program, bench, members, chunk.width)
+            if found.setting != setting:
+                setting = setting | {"until_step": {str(step): found.setting}}
     if carry is None:
         carry = program.init(bench.root, members, example_batch(study))
     feed, loss = _feed(bench), float("nan")
 
     def keep() -> Checkpoint:
         host = checkpoints.to_host(carry, count)
-        return Checkpoint(step, chunk.members, host, list(evaluations), setting)
+        return Checkpoint(step, chunk.members, host, list(evaluations), setting, chunk.start)
 
-    for target in study.evaluation_steps:
+    for target in _targets(study, chunk):
         if evaluations and target <= evaluations[-1][0]:
             continue
         while step < target:
@@ -123,9 +135,9 @@ def train(
             jax.block_until_ready(carry)
             pace.saw(stop - step, time.monotonic() - began)
             step = stop
-            display.chunk(count, step, loss)
+            display.chunk(count, step - chunk.start, step, loss)
             if place is not None:
-                place.lock.say({"chunk": chunk.name, "members": count, "step": step, "steps": study.steps})
+                place.lock.say({"chunk": chunk.name, "members": count, "step": step, "steps": chunk.stop})
                 if signals.received is not None or place.writer.due():
                     place.writer.save(checkpoint_name(chunk), keep())
             if signals.received is not None:
@@ -137,10 +149,14 @@ def train(
             losses = evaluations[-1][1]["train/loss"]
             loss = float(np.mean(losses[np.isfinite(losses)])) if np.isfinite(losses).any() else float("nan")
     _say_problem(display, place)
+    if place is not None and chunk.stop < study.steps:  # the next round begins from here
+        with writing(str(place.directory / checkpoints.CHECKPOINTS)):
+            checkpoints.save(place.directory, checkpoint_name(chunk), keep())
     diverged_at = np.asarray(carry.diverged_at)[:count]
     alive = diverged_at == execute.ALIVE
-    display.finish(count, int((~alive).sum()))
-    rows = member_rows(population, chunk.members, np.where(alive, "done", "diverged"), diverged_at)
+    display.finish(count, chunk.stop - chunk.start, int((~alive).sum()))
+    status = np.where(alive, "done" if chunk.stop == study.steps else "running", "diverged")
+    rows = member_rows(population, chunk.members, status, diverged_at)
     final = np.where(alive, evaluations[-1][1][study.metric], np.nan)
     return Trained(rows, metric_rows(chunk.members, diverged_at, evaluations), setting, final, carry)
 
@@ -154,21 +170,50 @@ def checkpoint_name(chunk: Chunk) -> str:
     return f"{chunk.name}-{len(chunk.members)}"
 
 
-def _restore(
-    program: execute.Program, bench: Bench, members: Any, chunk: Chunk, directory: Path, display: Display
-) -> tuple[Checkpoint, execute.Carry] | None:
-    """The checkpoint of these members, and the carry on the devices; None if there is none to be used."""
+def _targets(study: Study, chunk: Chunk) -> list[int]:
+    """The steps of the interval after which members are evaluated; its last is one of them."""
+    inside = [step for step in study.evaluation_steps if chunk.start < step < chunk.stop]
+    return [*inside, chunk.stop]
+
+
+def _find(chunk: Chunk, directory: Path, sources: Mapping[int, int], display: Display) -> Checkpoint | None:
+    """What the chunk goes on from; None if it begins at step 0."""
     try:
-        found = checkpoints.find(directory, chunk.members)
-    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
-        display.note(f"a checkpoint of chunk {chunk.name} cannot be read, so it starts anew: {error}")
+        found = checkpoints.in_flight(directory, chunk.members, chunk.start, chunk.stop)
+        if found is not None:
+            display.note(f"going on from the checkpoint at step {found.step}")
+            return found
+    except READING_ERRORS as error:
+        display.note(
+            f"a checkpoint of chunk {chunk.name} cannot be read, so it starts anew at step {chunk.start}: "
+            f"{error}"
+        )
+    if chunk.start == 0:
         return None
+    try:
+        wanted = np.asarray([sources.get(member, member) for member in chunk.members.tolist()])
+        found = checkpoints.at_rung(directory, wanted, chunk.start)
+    except READING_ERRORS as error:
+        raise StudyError(_gone(chunk, directory)) from error
     if found is None:
-        return None
+        raise StudyError(_gone(chunk, directory))
+    return found._replace(members=chunk.members)
+
+
+def _gone(chunk: Chunk, directory: Path) -> str:
+    return (
+        f"`the states at step {chunk.start} are kept` must hold to go on with chunk {chunk.name}, but got "
+        f"none that can be read in {directory / checkpoints.CHECKPOINTS}; start a new run"
+    )
+
+
+def _on_devices(
+    found: Checkpoint, program: execute.Program, bench: Bench, members: execute.Members, width: int
+) -> execute.Carry:
     like = jax.eval_shape(program.init, bench.root, members, example_batch(bench.study))
-    rows = np.resize(np.arange(len(chunk.members)), chunk.width)
+    rows = np.resize(np.arange(len(found.members)), width)
     carry = checkpoints.from_host([leaf[rows] for leaf in found.leaves], like)
-    return found, jax.device_put(carry, members.seeds.sharding)
+    return jax.device_put(carry, members.seeds.sharding)
 
 
 def _say_problem(display: Display, place: Place | None) -> None:

@@ -120,6 +120,8 @@ def _figures(row: Configuration) -> str:
 
 def _mark(row: Configuration, best: Configuration) -> str:
     marks = [f"{row.diverged} of {len(row.members)} diverged"] if row.diverged else []
+    if row.unfinished:
+        marks.append("stopped" if row.unfinished == len(row.members) else f"{row.unfinished} stopped")
     if row is best:
         marks.append("best")
     elif row.tied and len(row.members) > 1:

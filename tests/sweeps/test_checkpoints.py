@@ -37,25 +37,48 @@ def test_what_is_written_is_read_back(tmp_path):
 
 
 def test_only_the_newest_of_a_chunk_stays(tmp_path):
-    for step in (3, 9, 12):
+    for step in (3, 9, 10):
         checkpoints.save(tmp_path, "0-4-3", checkpoint([4, 5, 6], step))
-    assert [path.name for path in (tmp_path / "checkpoints" / "0-4-3").iterdir()] == ["12"]
-    assert [record["step"] for record in checkpoints.newest(tmp_path).values()] == [12]
+    assert [path.name for path in (tmp_path / "checkpoints" / "0-4-3").iterdir()] == ["10"]
+    # The same step once more, evaluated: its second evaluation is after step 10.
+    checkpoints.save(tmp_path, "0-4-3", checkpoint([4, 5, 6], 10, evaluations=2))
+    assert [path.name for path in (tmp_path / "checkpoints" / "0-4-3").iterdir()] == ["10-evaluated"]
+    assert [record["step"] for record in checkpoints.newest(tmp_path).values()] == [10]
     checkpoints.remove(tmp_path, "0-4-3")
     assert checkpoints.newest(tmp_path) == {}
 
 
 def test_members_are_gathered_from_wherever_they_are(tmp_path):
-    assert checkpoints.find(tmp_path, np.asarray([1])) is None
-    checkpoints.save(tmp_path, "a", checkpoint([1, 3, 5], 10))
-    checkpoints.save(tmp_path, "b", checkpoint([0, 2], 10))
-    checkpoints.save(tmp_path, "c", checkpoint([7], 11))
+    def find(*members):
+        return checkpoints.in_flight(tmp_path, np.asarray(members), 0, 20)
+
+    assert find(1) is None
+    checkpoints.save(tmp_path, "0a", checkpoint([1, 3, 5], 8))
+    checkpoints.save(tmp_path, "0b", checkpoint([0, 2], 8))
+    checkpoints.save(tmp_path, "0c", checkpoint([7], 11))
     for members in ([1, 3, 5], [5, 1], [0, 3, 2], [2]):
-        assert_equal(checkpoints.find(tmp_path, np.asarray(members)), checkpoint(members, 10))
-    assert checkpoints.find(tmp_path, np.asarray([1, 4])) is None  # one is not there
-    assert checkpoints.find(tmp_path, np.asarray([1, 7])) is None  # they are at different steps
-    checkpoints.save(tmp_path, "d", checkpoint([3], 20))
-    assert_equal(checkpoints.find(tmp_path, np.asarray([3])), checkpoint([3], 20))  # the newest
+        assert_equal(find(*members), checkpoint(members, 8))
+    assert find(1, 4) is None  # one is not there
+    assert find(1, 7) is None  # they are at different steps
+    checkpoints.save(tmp_path, "0d", checkpoint([3], 20))
+    assert_equal(find(3), checkpoint([3], 20))  # the newest
+    assert checkpoints.in_flight(tmp_path, np.asarray([3]), 0, 19) == find(1, 9)  # past the interval: none
+    assert checkpoints.in_flight(tmp_path, np.asarray([1]), 4, 20) is None  # of another interval
+
+
+def test_a_round_begins_from_evaluated_states_alone(tmp_path):
+    checkpoints.save(tmp_path, "0a", checkpoint([1, 3], 10, evaluations=2))
+    checkpoints.save(tmp_path, "0b", checkpoint([0, 2], 10, evaluations=2))
+    checkpoints.save(tmp_path, "0c", checkpoint([4], 10, evaluations=1))
+    found = checkpoints.at_rung(tmp_path, np.asarray([2, 3, 3]), 10)
+    assert found is not None and found.evaluations == [] and found.start == found.step == 10
+    assert found.leaves[0].tolist() == [210.0, 310.0, 310.0]
+    assert checkpoints.at_rung(tmp_path, np.asarray([4]), 10) is None
+    assert checkpoints.at_rung(tmp_path, np.asarray([1]), 9) is None
+    checkpoints.prune(tmp_path, 10)
+    assert len(checkpoints.newest(tmp_path)) == 3
+    checkpoints.prune(tmp_path, 11)
+    assert checkpoints.newest(tmp_path) == {}
 
 
 def test_any_state_survives_the_host():

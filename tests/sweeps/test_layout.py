@@ -9,10 +9,10 @@ import pytest
 
 SWEEPS = Path(__file__).parents[2] / "sweeps"
 ORDER = """
-    space grammar trial data lowering pooling network supervision linen population streams planning devices
-    checking execute measurement tables store lock checkpoints kept manifest request intervals statistics
-    labelled selection results export report.figures progress signals preparation training course loop replay
-    status report.summary studies reference cli
+    space grammar trial data lowering pooling network supervision linen population search streams planning
+    devices checking execute measurement tables durability rungs store lock checkpoints kept manifest schedule
+    proposals request intervals statistics labelled selection results export report.figures progress signals
+    preparation training course loop replay status report.summary studies reference cli
 """.split()
 
 

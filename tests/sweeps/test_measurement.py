@@ -15,8 +15,9 @@ from tests.sweeps.population_of_mlps import small_study
 
 def test_memory_of_a_program_is_linear_in_its_width():
     study = small_study(space={"seed": range(64)})
-    prepared = prepare(examine(study, populate(study, None, 0)), 0, members_per_chunk=2)
-    program = prepared.programs(0, "scan")
+    population = populate(study, None, 0)
+    prepared = prepare(examine(study, population), 0, members_per_chunk=2)
+    program = prepared.programs(population.statics[0], "scan")
     needed = [
         measurement.measure(prepared.bench, program, width, 1e12).bytes_per_device for width in (2, 8, 32)
     ]
@@ -31,7 +32,9 @@ def test_a_width_that_does_not_fit_is_halved_before_it_is_run(monkeypatch):
     study = small_study(space={"seed": range(64)})
     population = populate(study, None, 0)
     wide = prepare(examine(study, population), 0)
-    narrow_bytes = measurement.measure(wide.bench, wide.programs(0, "scan"), 4, 1e12).bytes_per_device
+    narrow_bytes = measurement.measure(
+        wide.bench, wide.programs(population.statics[0], "scan"), 4, 1e12
+    ).bytes_per_device
     monkeypatch.setattr(measurement, "available_bytes", lambda mesh: narrow_bytes * 1.05)
     monkeypatch.setattr(measurement, "_memory_file", lambda bench, members: None)
     prepared = prepare(examine(study, population), 0)

@@ -107,7 +107,7 @@ def test_damaged_chunks_and_checkpoints_are_trained_again(interrupted, whole, ca
     assert_whole(results, whole)
     said = capsys.readouterr().err
     assert f"chunk {chunk.name} is damaged: it is set aside" in said
-    assert "a checkpoint of chunk 0-4 cannot be read, so it starts anew" in said
+    assert "a checkpoint of chunk 0-4-0-12 cannot be read, so it starts anew" in said
 
 
 def test_a_full_disk_stops_the_run_and_loses_nothing(tmp_path, whole, monkeypatch):

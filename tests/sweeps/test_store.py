@@ -91,7 +91,7 @@ def test_a_damaged_chunk_is_named_and_the_others_load(tmp_path):
     assert store.clean(directory) == ["0-2-0-10"]
     assert [path.name for path in store.committed(directory)] == ["0-0-0-10"]
     assert sorted(path.name for path in directory.rglob(".*")) == [".0-2-0-10.damaged"]
-    assert store.committed_members(directory).tolist() == [0, 1]
+    assert store.committed_members(directory, store.Interval(0, 10)).tolist() == [0, 1]
     assert store.read_setting(directory / "chunks" / "0-0-0-10") == {"devices": 2}
 
 
