@@ -11,6 +11,9 @@ from sweeps.replay import replay as replay
 from sweeps.results import Best as Best
 from sweeps.results import Results as Results
 from sweeps.results import load as load
+from sweeps.schedule import halving as halving
+from sweeps.schedule import hyperband as hyperband
+from sweeps.schedule import pbt as pbt
 from sweeps.space import StudyError as StudyError
 from sweeps.space import choice as choice
 from sweeps.space import grid as grid

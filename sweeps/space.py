@@ -266,7 +266,8 @@ def quantile(domain: Domain, fraction: np.ndarray) -> np.ndarray:
         case Uniform(low, high):
             return low + (high - low) * fraction
         case LogUniform(low, high):
-            return np.exp(math.log(low) + (math.log(high) - math.log(low)) * fraction)
+            values = np.exp(math.log(low) + (math.log(high) - math.log(low)) * fraction)
+            return np.clip(values, low, high)  # rounding may pass a bound by a unit in the last place
         case Normal(mean, std):
             normal_quantile = np.vectorize(statistics.NormalDist(mean, std).inv_cdf, otypes=[float])
             return normal_quantile(np.clip(fraction, 1e-12, 1 - 1e-12))

@@ -9,10 +9,11 @@ import pytest
 
 SWEEPS = Path(__file__).parents[2] / "sweeps"
 ORDER = """
-    space grammar trial data lowering pooling network supervision linen population search streams planning
-    devices checking execute measurement tables durability rungs store lock checkpoints kept manifest schedule
-    proposals request intervals statistics labelled selection results export report.figures progress signals
-    preparation training course loop replay status report.summary studies reference cli
+    space grammar trial data lowering pooling network supervision linen population axes optuna_search search
+    optuna_mirror standing brackets evolution schedule streams planning devices checking execute measurement
+    tables durability rungs store lock checkpoints kept manifest proposals request intervals statistics labelled
+    selection results export report.figures progress signals preparation training course loop replay status
+    report.summary studies reference cli
 """.split()
 
 
@@ -47,7 +48,7 @@ def test_only_studies_use_both_packages():
 
 
 def test_the_activations_need_none_of_the_extras():
-    blocked = "matplotlib pyarrow rich sklearn scipy xarray sweeps".split()
+    blocked = "matplotlib optuna pyarrow rich sklearn scipy xarray sweeps".split()
     code = f"import sys; sys.modules.update(dict.fromkeys({blocked!r}))"
     # Flax imports rich for its own tables, so rich alone cannot be kept away from it.
     code = code.replace("'rich', ", "") + "; import lrelu_jax; print(lrelu_jax.leaky_relu(-2.0, 0.5))"
