@@ -84,7 +84,9 @@ def request(
             steps=study.steps,
             configurations=len(population) // len(seeds_of(study)),
             swept=population.swept,
-            traced=[field.name for field in population.fields if field.traced],
+            traced=[
+                field.name for field in population.fields if field.traced and field.name in population.swept
+            ],
         )
     asked = manifest.asked(
         study,

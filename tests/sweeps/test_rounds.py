@@ -1,0 +1,229 @@
+"""Searches and schedules in the engine: survivors, compaction, batches, and going on after a stop."""
+
+import collections
+import os
+import signal
+
+import numpy as np
+import pytest
+
+import sweeps
+from sweeps import execute, store
+from sweeps.progress import Display
+from sweeps.space import StudyError
+from tests.sweeps.population_of_mlps import small_data, small_study
+
+OPTIONS = {"members_per_chunk": 4, "progress": False}
+HALVING = "halving(min_steps=4)"
+SPACE = {"alpha": sweeps.linspace(0, 0.4, 8), "learning_rate": [0.05, 1e25], "seed": range(2)}
+
+
+def thinned(**changes):
+    """16 configurations of 2 seeds, half of which diverge; rungs at 4 and 12 of 36 steps."""
+    return small_study(**({"space": SPACE, "steps": 36, "evaluate_every": 4} | changes))
+
+
+@pytest.fixture(scope="module")
+def full():
+    return sweeps.run(thinned(), **OPTIONS)
+
+
+@pytest.fixture(scope="module")
+def halved():
+    return sweeps.run(thinned(), schedule=HALVING, **OPTIONS)
+
+
+@pytest.fixture
+def stopped_after(tmp_path, monkeypatch):
+    """Starts a run that gets Ctrl-C after some spans; returns its directory."""
+
+    def start(study, spans, **options):
+        shown, chunk = [], Display.chunk
+
+        def counted(*arguments):
+            chunk(*arguments)
+            shown.append(arguments)
+            if len(shown) == spans:
+                os.kill(os.getpid(), signal.SIGINT)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Display, "chunk", counted)
+            with pytest.raises(KeyboardInterrupt):
+                sweeps.run(study, out=tmp_path / "run", **OPTIONS, **options)
+        return tmp_path / "run"
+
+    return start
+
+
+def values(results, metric):
+    columns = [results.metrics[name].to_pylist() for name in ("member", "step", metric)]
+    return {(member, step): value for member, step, value in zip(*columns, strict=True)}
+
+
+def test_survivors_of_halving_are_the_best_and_have_the_numbers_of_the_full_sweep(full, halved):
+    status = halved.members["status"].to_pylist()
+    assert collections.Counter(status) == {"done": 4, "stopped": 12, "diverged": 16}
+    stopped = collections.Counter(halved.members["stopped_at"].to_pylist())
+    assert stopped == {None: 20, 4: 4, 12: 8}  # 16 configurations, 6, 2; the diverging ones go first
+    everything = values(full, "test/loss")
+    for (member, step), value in values(halved, "test/loss").items():
+        if value == value:
+            assert everything[member, step] == value, (member, step)
+    # At each rung the two seeds of the best third go on, by their mean.
+    table, scores = halved.members, values(full, "test/accuracy")
+    for rung, left in ((4, range(32)), (12, None)):
+        left = np.asarray(
+            [
+                row["member"]
+                for row in table.to_pylist()
+                if row["stopped_at"] is None or row["stopped_at"] >= rung
+            ]
+            if left is None
+            else left
+        )
+        went_on = [row["member"] for row in table.to_pylist() if row["status"] == "done"]
+        worst = min(np.mean([scores[member, rung] for member in (pair, pair + 1)]) for pair in went_on[::2])
+        ended = [row["member"] for row in table.to_pylist() if row["stopped_at"] == rung]
+        assert all(
+            np.mean([scores[member, rung] for member in (pair, pair + 1)]) <= worst for pair in ended[::2]
+        )
+
+
+def test_the_decisions_and_states_are_kept_and_then_removed(tmp_path):
+    results = sweeps.run(thinned(), schedule=HALVING, out=tmp_path / "run", keep_best=1, **OPTIONS)
+    steps = {tuple(store.interval(folder)) for folder in store.committed(tmp_path / "run")}
+    assert steps == {(0, 4), (4, 12), (12, 36)}
+    assert sorted(path.name for path in (tmp_path / "run" / "rungs").iterdir()) == ["0-12.json", "0-4.json"]
+    assert not (tmp_path / "run" / "checkpoints").exists()
+    assert results.manifest["schedule"] == HALVING and len(results.members) == 32
+    model = results.model(thinned())
+    inputs, targets = small_data().evaluation
+    score = np.mean(np.argmax(model(inputs), axis=1) == targets)
+    assert score == pytest.approx(np.nanmax(results.final()), rel=1e-6)  # a float32 mean of zeros and ones
+    rows = results.metrics.to_pylist()
+    for row in results.members.to_pylist():
+        last = max(each["step"] for each in rows if each["member"] == row["member"])
+        assert last == {"done": 36, "stopped": row["stopped_at"]}.get(row["status"], last)
+
+
+@pytest.mark.parametrize("schedule", [HALVING, "hyperband", "pbt(every=12)"])
+@pytest.mark.parametrize("spans", [3, 21])
+def test_a_schedule_that_was_stopped_goes_on_with_the_same_decisions(stopped_after, schedule, spans):
+    study = thinned(space=SPACE | {"learning_rate": [0.05, 0.01]})
+    expected = sweeps.run(study, schedule=schedule, **OPTIONS)
+    directory = stopped_after(study, spans, schedule=schedule)
+    results = sweeps.resume(directory, study, progress=False)
+    assert results.members.equals(expected.members) and results.metrics.equals(expected.metrics)
+
+
+def test_compaction_compiles_one_more_program_per_width(monkeypatch):
+    widths, place = [], execute.place_members
+
+    def placed(mesh, columns, seeds):
+        widths.append(len(seeds))
+        return place(mesh, columns, seeds)
+
+    monkeypatch.setattr(execute, "place_members", placed)
+    study = thinned(space=SPACE | {"learning_rate": [0.05, 0.01]})
+    sweeps.run(study, schedule=HALVING, members_per_chunk=8, progress=False)
+    # 32 members in chunks of 8; 12 in two chunks of 8, so that nothing is compiled; 4 in the half of it.
+    assert [width for width in widths if width != 8] == [4]
+    assert widths.count(8) == 4 + 2
+
+
+def test_training_in_populations_copies_states_and_changes_only_traced_fields(tmp_path):
+    space = {"learning_rate": sweeps.log_uniform(1e-5, 0.3), "width": [4, 8], "seed": range(2)}
+    study = thinned(space=space)
+    results = sweeps.run(
+        study, samples=6, schedule="pbt(every=12)", out=tmp_path / "run", keep_best=1, **OPTIONS
+    )
+    assert set(results.members["status"].to_pylist()) == {"done"}
+    begun = sweeps.run(study, samples=6, **OPTIONS)
+    rates = [found.members["learning_rate"].to_numpy() for found in (begun, results)]
+    changed = rates[0] != rates[1]
+    assert 0 < changed.sum() < len(changed) and (rates[1] >= 1e-5).all() and (rates[1] <= 0.3).all()
+    assert begun.members["width"].equals(results.members["width"])
+    assert np.nanmean(results.final("test/loss")) < np.nanmean(begun.final("test/loss"))
+    assert results.model(study) is not None
+    with pytest.raises(StudyError, match="a member that was trained by itself.*population-based"):
+        sweeps.replay(tmp_path / "run", 0, study, progress=False)
+
+
+def test_a_stopped_member_is_replayed_through_its_rounds(tmp_path):
+    study = thinned()
+    results = sweeps.run(study, schedule=HALVING, out=tmp_path / "run", **OPTIONS)
+    for status in ("done", "stopped", "diverged"):
+        member = results.members["status"].to_pylist().index(status)
+        found = sweeps.replay(tmp_path / "run", member, study, progress=False)
+        assert found.same and found.differences == [], status
+
+
+SAMPLED = {"alpha": sweeps.uniform(0, 0.5), "learning_rate": sweeps.log_uniform(1e-3, 1), "seed": range(2)}
+
+
+@pytest.mark.parametrize("search", ["random", "sobol"])
+def test_points_of_a_search_are_its_members(search):
+    results = sweeps.run(small_study(space=SAMPLED), search=search, samples=6, **OPTIONS)
+    assert len(results.members) == 12 and results.manifest["search"] == search
+    alphas = results.members["alpha"].to_numpy()
+    assert (alphas[::2] == alphas[1::2]).all() and len(set(alphas)) == 6
+    assert results.members["seed"].to_pylist() == [0, 1] * 6
+    if search == "random":  # the same draws as a grid's sampled fields
+        grid = sweeps.run(small_study(space=SAMPLED), samples=6, **OPTIONS)
+        assert grid.members["alpha"].equals(results.members["alpha"])
+
+
+def test_an_adaptive_search_learns_in_batches_and_goes_on_where_it_was(stopped_after, tmp_path):
+    pytest.importorskip("optuna")
+    study = small_study(space=SAMPLED)
+    options = {"search": "tpe", "samples": 12, "points_per_batch": 4}
+    expected = sweeps.run(study, **options, **OPTIONS)
+    assert len(expected.members) == 24 and len(set(expected.members["alpha"].to_pylist())) == 12
+    for spans in (2, 30, 50):
+        directory = stopped_after(study, spans, **options)
+        results = sweeps.resume(directory, study, progress=False)
+        assert results.members.equals(expected.members) and results.metrics.equals(expected.metrics)
+        os.rename(directory, tmp_path / f"run-{spans}")
+    found = sweeps.replay(tmp_path / "run-2", 23, study, progress=False)  # of the last batch
+    assert found.same
+    warm = sweeps.run(study, **(options | {"samples": 4}), warm_start=tmp_path / "run-2", **OPTIONS)
+    cold = sweeps.run(study, **(options | {"samples": 4}), **OPTIONS)
+    assert warm.members["alpha"].to_pylist() != cold.members["alpha"].to_pylist()
+    assert len(warm.manifest["history"]["points"]) == 12
+    with pytest.raises(StudyError, match="warm_start` must only be given to a search that learns"):
+        sweeps.run(study, search="sobol", samples=4, warm_start=tmp_path / "run-2", **OPTIONS)
+
+
+def test_a_search_and_a_schedule_together():
+    pytest.importorskip("optuna")
+    options = {"search": "tpe", "samples": 12, "points_per_batch": 6}
+    results = sweeps.run(thinned(space=SAMPLED), **options, schedule="halving(min_steps=12)", **OPTIONS)
+    status = collections.Counter(results.members["status"].to_pylist())
+    assert len(results.members) == 24 and status["done"] == 8 and status["stopped"] == 16
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"search": "tpee"}, "search is one of.*'tpee'; did you mean tpe"),
+        ({"search": "sobol"}, "`samples` must be given to the search sobol.*--samples 64"),
+        ({"search": "sobol", "samples": 0}, "1 <= samples"),
+        (
+            {"search": "sobol", "samples": 4, "points_per_batch": 2},
+            "points_per_batch` must hold, and the search",
+        ),
+        ({"samples": 4, "schedule": "halvign"}, "schedule is one of.*did you mean halving"),
+        ({"samples": 4, "schedule": "halving(eta=1)"}, "eta"),
+        ({"samples": 4, "schedule": "halving(min_steps=50)"}, "min_steps"),
+        ({"samples": 2, "schedule": "halving"}, "eta"),
+    ],
+)
+def test_what_a_search_or_schedule_cannot_do_is_said(options, message):
+    with pytest.raises(StudyError, match=message):
+        sweeps.run(thinned(space=SAMPLED), **options, **OPTIONS)
+
+
+def test_training_in_populations_needs_a_traced_field():
+    static = thinned(space={"width": [4, 8, 16], "seed": range(2)})
+    with pytest.raises(StudyError, match="traced"):
+        sweeps.run(static, schedule="pbt", **OPTIONS)
