@@ -1,6 +1,7 @@
 """What every search must do, whatever it is."""
 
 import math
+from importlib.util import find_spec
 
 import pytest
 from hypothesis import given, settings
@@ -24,8 +25,10 @@ from sweeps.space import (
 )
 from sweeps.trial import Field
 
-DRAWING = [name for name in search.NAMES if name != "grid"]
-QUICK = [name for name in DRAWING if name != "gp"]  # the Gaussian process takes seconds for a batch
+WITH_TORCH = pytest.param("gp", marks=pytest.mark.skipif(not find_spec("torch"), reason="needs torch"))
+QUICK = ["random", "sobol", "tpe"]  # the Gaussian process takes seconds for a batch
+DRAWING = [*QUICK, WITH_TORCH]
+ALL = ["grid", *DRAWING]
 
 # Every kind of domain and every type of value.
 FIELDS = (
@@ -84,7 +87,7 @@ def sizes(name):
     return (11, 2, 1) if name == "gp" else (12, 7, 12, 5)
 
 
-@pytest.mark.parametrize("name", search.NAMES)
+@pytest.mark.parametrize("name", ALL)
 def test_the_same_seed_asks_the_same_points(name):
     assert told(make(name), sizes(name)) == told(make(name), sizes(name))
 
@@ -95,7 +98,7 @@ def test_another_seed_asks_other_points(name):
     assert not {point["rate"] for point in one} & {point["rate"] for point in other}
 
 
-@pytest.mark.parametrize("name", search.NAMES)
+@pytest.mark.parametrize("name", ALL)
 def test_resumed_in_the_middle_it_goes_on_as_it_would_have(name):
     through = told(make(name), sizes(name))
     resumed = make(name)
@@ -105,7 +108,7 @@ def test_resumed_in_the_middle_it_goes_on_as_it_would_have(name):
     assert told(resumed, rest) == through[first + second :]
 
 
-@pytest.mark.parametrize("name", search.NAMES)
+@pytest.mark.parametrize("name", ALL)
 def test_points_are_within_the_space_and_of_the_fields_types(name):
     points = told(make(name), sizes(name))
     space = LEVELS if name == "grid" else SPACE
@@ -148,16 +151,17 @@ def test_the_points_of_a_batch_differ(name):
     assert len({(point["rate"], point["scale"]) for point in points}) == len(points)
 
 
-@pytest.mark.parametrize("name", search.NAMES)
+@pytest.mark.parametrize("name", ALL)
 def test_a_batch_all_of_nan_stops_nothing(name):
     searching = make(name)
-    told(searching, (12, 12), score=lambda point: math.nan)
+    points = told(searching, (12, 12), score=lambda point: math.nan)
+    assert name == "grid" or points[:12] != points[12:]
     assert len(searching.ask(2)) == 2
     told(searching, (12,), score=lambda point: math.inf if point["bias"] else score(point))
     assert len(searching.ask(2)) == 2
 
 
-@pytest.mark.parametrize("name", search.NAMES)
+@pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("mode", ["min", "max"])
 def test_every_score_the_same_stops_nothing(name, mode):
     searching = make(name, mode=mode)
@@ -165,13 +169,13 @@ def test_every_score_the_same_stops_nothing(name, mode):
     assert len(searching.ask(2)) == 2
 
 
-@pytest.mark.parametrize("name", search.NAMES)
+@pytest.mark.parametrize("name", ALL)
 def test_no_points_are_refused(name):
     with pytest.raises(StudyError, match=r"`1 <= count` must hold in ask, but got count=0"):
         make(name).ask(0)
 
 
-@pytest.mark.parametrize("name", search.NAMES)
+@pytest.mark.parametrize("name", ALL)
 def test_a_score_of_a_point_elsewhere_is_refused(name):
     searching = make(name)
     point = searching.ask(1)[0] | {"width": 9}
@@ -219,6 +223,10 @@ def test_any_space_and_any_scores(name, domains, mode, root_seed, scores):
 def test_what_does_not_learn_does_not_depend_on_the_batches(name, batches):
     searching = make(name)
     assert [point for size in batches for point in searching.ask(size)] == make(name).ask(sum(batches))
+
+
+def test_no_search_is_left_out():
+    assert {*QUICK, "grid", "gp"} == set(search.NAMES)
 
 
 def test_logspace_levels_are_all_asked():
