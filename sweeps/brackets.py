@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from sweeps.space import StudyError
+from sweeps.space import Scalar, StudyError
 from sweeps.standing import Decision, Standing, rank_points
 
 MOST_RUNGS = 4
@@ -39,7 +39,7 @@ class Bracket(NamedTuple):
     rungs: tuple[int, ...]
 
 
-def halving(eta: int = 3, min_steps: int | None = None) -> Halving:
+def halving(eta: Scalar = 3, min_steps: Scalar = None) -> Halving:
     """Successive halving (Jamieson & Talwalkar, 2016): after each rung the best of every `eta` go on.
 
     The rungs are `min_steps`, `min_steps * eta`, … as long as the survivors can be trained `eta` times as
@@ -62,7 +62,7 @@ def halving(eta: int = 3, min_steps: int | None = None) -> Halving:
     return Halving(*_check("halving", eta, min_steps))
 
 
-def hyperband(eta: int = 3, min_steps: int | None = None) -> Hyperband:
+def hyperband(eta: Scalar = 3, min_steps: Scalar = None) -> Hyperband:
     """Hyperband (Li et al., 2018): brackets of successive halving that begin at different rungs.
 
     The configurations are dealt to the brackets in the proportions of the paper, all in one population.
@@ -182,7 +182,7 @@ def check_rungs(schedule: Halving | Hyperband, steps: int, configurations: int) 
         )
 
 
-def _check(name: str, eta: int, min_steps: int | None) -> tuple[int, int | None]:
+def _check(name: str, eta: Any, min_steps: Any) -> tuple[int, int | None]:
     if not _is_whole(eta) or eta < 2:
         raise StudyError(f"`1 < eta` must hold in {name} and be a whole number, but got eta={eta!r}")
     if min_steps is not None and (not _is_whole(min_steps) or min_steps < 1):
@@ -192,7 +192,7 @@ def _check(name: str, eta: int, min_steps: int | None) -> tuple[int, int | None]
     return eta, min_steps
 
 
-def _is_whole(value: object) -> bool:
+def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 

@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from sweeps.axes import is_number
-from sweeps.space import Choice, Domain, LogUniform, StudyError, Uniform, is_sampled, levels
+from sweeps.space import Choice, Domain, LogUniform, Scalar, StudyError, Uniform, is_sampled, levels
 from sweeps.standing import Decision, Standing, rank_members
 
 
@@ -20,9 +20,7 @@ class PBT(NamedTuple):
 
 
 def pbt(
-    every: int | None = None,
-    fraction: float | int = 0.25,
-    factors: Sequence[float | int] = (0.8, 1.25),
+    every: Scalar = None, fraction: Scalar = 0.25, factors: Sequence[Scalar] | Scalar = (0.8, 1.25)
 ) -> PBT:
     """Population-based training (Jaderberg et al., 2017), exploiting by truncation selection.
 
@@ -46,8 +44,8 @@ def pbt(
         raise StudyError(f"`1 <= every` must hold in pbt and be a whole number, but got every={every!r}")
     if not (is_number(fraction) and 0 < fraction <= 0.5):
         raise StudyError(f"`0 < fraction <= 0.5` must hold in pbt, but got fraction={fraction!r}")
-    pair = tuple(factors) if isinstance(factors, Sequence) else ()
-    if not (len(pair) == 2 and all(map(is_number, pair)) and 0 < min(pair) < 1 < max(pair) < math.inf):
+    pair = [factor for factor in factors if is_number(factor)] if isinstance(factors, Sequence) else []
+    if not (len(pair) == 2 and 0 < min(pair) < 1 < max(pair) < math.inf):
         raise StudyError(
             f"`factors are one in (0, 1) and one above 1` must hold in pbt, but got factors={factors!r}; "
             f"(0.8, 1.25) is usual"
@@ -112,18 +110,18 @@ def evolve(
             best |= {int(place): winners for place in losers}
         else:
             stopped += standing.members[order[len(order) - diverged :]].tolist()
+    ladders = {name: _ladder(domains[name]) for name in traced}
     sources, changed = {}, {}
     for place in sorted(best):
-        source = int(random.choice(best[place]))
+        source = int(best[place][random.integers(len(best[place]))])
         member = int(standing.members[place])
         sources[member] = int(standing.members[source])
-        changed[member] = {
-            name: perturbed(
-                domains[name], float(values[name][source]), float(random.choice(schedule.factors))
-            )
-            for name in traced
-            if not _is_unset(values[name][source])
-        }
+        changed[member] = {}
+        for name in traced:
+            factor = schedule.factors[random.integers(2)]
+            value = values[name][source]
+            if not (value is None or math.isnan(value)):
+                changed[member][name] = _moved(domains[name], ladders[name], float(value), factor)
     return Decision(np.asarray(sorted(stopped), standing.members.dtype), sources, changed)
 
 
@@ -140,14 +138,7 @@ def perturbed(domain: Domain, value: float, factor: float) -> float:
         >>> perturbed(uniform(0, 1), 0.9, 1.25), perturbed(grid(8, 16, 32), 16.0, 0.8)
         (1.0, 8.0)
     """
-    if is_sampled(domain) and not isinstance(domain, Choice):
-        if isinstance(domain, Uniform | LogUniform):
-            return min(max(value * factor, domain.low), domain.high)
-        return value * factor
-    listed = domain.values if isinstance(domain, Choice) else levels(domain)
-    numbers = sorted(float(level) for level in listed if is_number(level))
-    nearest = int(np.argmin(np.abs(np.asarray(numbers) - value)))
-    return numbers[min(max(nearest + (1 if factor > 1 else -1), 0), len(numbers) - 1)]
+    return _moved(domain, _ladder(domain), value, factor)
 
 
 def check_evolution(schedule: PBT, steps: int, swept: Sequence[str], traced: Sequence[str]) -> None:
@@ -171,5 +162,18 @@ def check_evolution(schedule: PBT, steps: int, swept: Sequence[str], traced: Seq
         )
 
 
-def _is_unset(value: Any) -> bool:
-    return value is None or bool(np.isnan(value))
+def _ladder(domain: Domain) -> np.ndarray | None:
+    """The numbers of a domain that lists its values, ascending; None if it lists none."""
+    if is_sampled(domain) and not isinstance(domain, Choice):
+        return None
+    listed = domain.values if isinstance(domain, Choice) else levels(domain)
+    return np.asarray(sorted(float(level) for level in listed if is_number(level)))
+
+
+def _moved(domain: Domain, ladder: np.ndarray | None, value: float, factor: float) -> float:
+    if ladder is not None:
+        nearest = int(np.argmin(np.abs(ladder - value)))
+        return float(ladder[min(max(nearest + (1 if factor > 1 else -1), 0), len(ladder) - 1)])
+    if isinstance(domain, Uniform | LogUniform):
+        return min(max(value * factor, domain.low), domain.high)
+    return value * factor

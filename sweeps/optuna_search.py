@@ -67,7 +67,7 @@ def propose(
     optuna = load(name)
     seed = int(np.random.SeedSequence([root_seed, batch]).generate_state(1)[0])
     distributions = {axis.field.name: _distribution(optuna, axis) for axis in axes}
-    with quiet(optuna):
+    with quiet(optuna), _one_thread(name):
         if name == "tpe":
             sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
         else:
@@ -94,6 +94,21 @@ def quiet(optuna: Any) -> Iterator[None]:
             yield
     finally:
         optuna.logging.set_verbosity(before)
+
+
+@contextlib.contextmanager
+def _one_thread(name: str) -> Iterator[None]:
+    """One thread for the Gaussian process: its matrices are small, and two took five times as long."""
+    if name != "gp":
+        yield
+        return
+    torch = importlib.import_module("torch")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _distribution(optuna: Any, axis: Axis) -> Any:
