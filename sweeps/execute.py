@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import jaxprs_in_params
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from sweeps.checking import scalars
@@ -16,6 +17,10 @@ from sweeps.trial import Study
 
 AXIS = "members"
 ALIVE = -1  # `diverged_at` of a member that has not diverged
+
+_FACTORISATIONS = {
+    operation for name, operation in vars(jax.lax.linalg).items() if name.endswith("_p")
+}  # a set, since a primitive is itself wherever it is met
 
 INITIALISATION, STEP, ORDER = 0, 1, 2  # the three streams that are folded into the root key
 
@@ -116,9 +121,16 @@ def build(study: Study, statics: dict[str, Any], mesh: Mesh, loop: str = "scan")
         return scalars(trial.evaluate(configured(values), state, evaluation))
 
     def init(root: jax.Array, members: Members, example: Any) -> Carry:
-        state = jax.vmap(init_member, in_axes=(None, 0, 0))(root, members.values, members.seeds)
-        one = jax.tree.map(lambda rows: rows[0], (members.values, members.seeds, state))
-        metrics = jax.eval_shape(step_member, root, *one, example, jnp.int32(0))[1]
+        one = partial(init_member, root)
+        first = jax.tree.map(lambda rows: rows[0], (members.values, members.seeds))
+        # jaxlib shares the members of a batched factorisation (orthogonal initialisers have one) among the
+        # threads of a pool, and waits for them on threads of that pool: two at a time can wait for ever.
+        if _factorises(jax.make_jaxpr(one)(*first).jaxpr):
+            state = jax.lax.map(lambda member: one(*member), (members.values, members.seeds))
+        else:
+            state = jax.vmap(one)(members.values, members.seeds)
+        one_state = jax.tree.map(lambda rows: rows[0], state)
+        metrics = jax.eval_shape(step_member, root, *first, one_state, example, jnp.int32(0))[1]
         width = members.seeds.shape[0]
         return Carry(
             state=state,
@@ -229,6 +241,13 @@ def _at(block: Block, step: Any) -> Any:
 
 def _where_rows(mask: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
     return jnp.where(mask.reshape(mask.shape + (1,) * (new.ndim - 1)), new, old)
+
+
+def _factorises(jaxpr: Any) -> bool:
+    """Whether a matrix factorisation is among the operations, or in a function that they call."""
+    if any(equation.primitive in _FACTORISATIONS for equation in jaxpr.eqns):
+        return True
+    return any(_factorises(inner) for equation in jaxpr.eqns for inner in jaxprs_in_params(equation.params))
 
 
 def _any_non_finite(config: Any, state: Any, metrics: dict[str, jax.Array]) -> jax.Array:
