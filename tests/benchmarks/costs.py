@@ -100,7 +100,7 @@ def overhead(rounds: int) -> dict[str, Any]:
             whole = time.perf_counter() - began
             began, bare = time.perf_counter(), bare_loop(engine)
             accuracies.clear()
-            width = int(results.manifest.get("width", engine.chunks[0].width))
+            width = results.manifest["numerical_setting"]["members_per_device"][0] * engine.mesh.size
             for at in range(0, len(engine.population), width):
                 ids = np.arange(at, at + width)
                 alphas = jnp.asarray(engine.population.columns["alpha"][ids], jnp.float32)

@@ -205,10 +205,10 @@ def startup(rounds: int, digits: Path) -> Section:
             )  # fmt: skip
             line = next(line for line in done.stdout.splitlines() if line.startswith("first step: "))
             starts.append(float(line.removeprefix("first step: ")))
-    later = min(starts[1:])
+    later, again = min(starts[1:]), ", ".join(f"{each:.1f}" for each in starts[1:])
     lines.append(
         f"`sweeps run digits-mlp` from the shell: first step after {starts[0]:.1f} s, in identical later "
-        f"runs after {', '.join(f'{each:.1f}' for each in starts[1:])} s ({verdict(later, 5, at_most=True)} s)."
+        f"runs after {again} s ({verdict(later, 5, at_most=True)} s)."
     )
     return Section("Start-up", lines, {"imports": times, "first_step": starts})
 

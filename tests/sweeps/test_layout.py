@@ -9,7 +9,7 @@ import pytest
 
 SWEEPS = Path(__file__).parents[2] / "sweeps"
 ORDER = """
-    space grammar trial data lowering pooling network supervision linen population streams planning devices
+    space grammar trial data lowering pooling network divergence supervision linen population streams planning devices
     checking execute measurement tables store statistics results manifest report.figures
     progress loop studies reference cli
 """.split()
