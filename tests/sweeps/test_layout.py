@@ -9,8 +9,8 @@ import pytest
 
 SWEEPS = Path(__file__).parents[2] / "sweeps"
 ORDER = """
-    space grammar trial data lowering pooling network divergence supervision linen population streams planning devices
-    checking execute measurement tables store statistics results manifest report.figures
+    space grammar trial data lowering pooling network divergence supervision linen population streams
+    planning devices checking execute measurement tables store statistics results manifest report.figures
     progress loop studies reference cli
 """.split()
 
