@@ -179,14 +179,15 @@ def build(study: Study, statics: dict[str, Any], mesh: Mesh, loop: str = "scan")
     def first_order(root: jax.Array, members: Members, train: Any, step: Any) -> Any:
         return _batches(study, root, members.seeds, train).order(step)
 
-    def thawed(loop: _Loop) -> Carry:
+    def thawed(carry: Carry, frozen: Any) -> Carry:
         """The carry in which the diverged members' states are those they diverged with."""
-        alive = partial(_where_rows, loop.carry.diverged_at == ALIVE)
-        return loop.carry._replace(state=jax.tree.map(alive, loop.carry.state, loop.frozen))
+        alive = partial(_where_rows, carry.diverged_at == ALIVE)
+        return carry._replace(state=jax.tree.map(alive, carry.state, frozen))
 
     def advance(root: jax.Array, members: Members, carry: Carry, train: Any, start: Any, stop: Any) -> Carry:
         begun = _Loop(carry, carry.state, first_order(root, members, train, start))
-        return thawed(jax.lax.fori_loop(start, stop, partial(one_step, root, members, train), begun))
+        ended = jax.lax.fori_loop(start, stop, partial(one_step, root, members, train), begun)
+        return thawed(ended.carry, ended.frozen)
 
     def evaluate(members: Members, carry: Carry, evaluation: Any) -> tuple[dict[str, jax.Array], Carry]:
         metrics = jax.vmap(evaluate_member, in_axes=(0, 0, None))(members.values, carry.state, evaluation)
@@ -214,7 +215,7 @@ def build(study: Study, statics: dict[str, Any], mesh: Mesh, loop: str = "scan")
         loop = _Loop(carry, copy(carry.state), begin(root, members, train, np.int32(start)))
         for step in range(start, stop):
             loop = step_once(root, members, train, np.int32(step), loop)
-        return thaw(loop)
+        return thaw(loop.carry, loop.frozen)
 
     scanned = share(advance, in_specs=(whole, rows, rows, whole, whole, whole), out_specs=rows)
     return Program(
