@@ -154,11 +154,14 @@ def build(study: Study, statics: dict[str, Any], mesh: Mesh, loop: str = "scan")
         batches = _batches(study, root, members.seeds, train)
         batch, order = batches.take(step, loop.order)
         one = partial(step_member, root)
-        if in_turn:  # the batch that all share stays outside, so that its gather is not repeated
-            state, metrics, bad = jax.lax.map(
-                lambda own: one(*own[:3], batch if batches.axis is None else own[3], step),
-                (members.values, members.seeds, carry.state, *([] if batches.axis is None else [batch])),
-            )
+        if in_turn:
+            shared = batches.axis is None
+
+            def turn(own: tuple[Any, Any, Any, Any]) -> Any:
+                return one(own[0], own[1], own[2], batch if shared else own[3], step)
+
+            rows_of = (members.values, members.seeds, carry.state, () if shared else batch)
+            state, metrics, bad = jax.lax.map(turn, rows_of)
         else:
             step_all = jax.vmap(one, in_axes=(0, 0, 0, batches.axis, None))
             state, metrics, bad = step_all(members.values, members.seeds, carry.state, batch, step)
@@ -203,7 +206,8 @@ def build(study: Study, statics: dict[str, Any], mesh: Mesh, loop: str = "scan")
     # would be summed over devices.
     share = partial(jax.shard_map, mesh=mesh, check_vma=False)
     begin = jax.jit(share(first_order, in_specs=(whole, rows, whole, whole), out_specs=orders))
-    once = _Loop(rows, rows, orders)
+    specs: Any = (rows, rows, orders)
+    once = _Loop(*specs)
     step_once = jax.jit(
         share(one_step, in_specs=(whole, rows, whole, whole, once), out_specs=once), donate_argnums=4
     )

@@ -71,7 +71,12 @@ def contenders(name: str, digits: Path) -> list[Contender]:
             "JAX, one member at a time", ("jax_contender.py", name, "once"), 1 if name == "cnn" else few
         ),
         Contender("JAX, one member and step at a time", ("jax_contender.py", name, "steps"), few),
-        Contender("JAX, jit(vmap(train))", ("jax_contender.py", name, "vmap"), members, rounds=3),
+        Contender(
+            "JAX, jit(vmap(train))",
+            ("jax_contender.py", name, "vmap"),
+            members,
+            rounds=1 if name == "cnn" else 3,
+        ),
     ]
     return found + [Contender("matrix products", ("matmul_contender.py",), 20)] * (name == "mlp")
 
