@@ -55,6 +55,7 @@ def contenders(name: str, digits: Path) -> list[Contender]:
         return [
             Contender(ENGINE, ("tiny_contender.py", "engine"), 10_000),
             Contender("Optuna over a jitted function", ("tiny_contender.py", "optuna"), 500),
+            Contender("Optuna with its default sampler", ("tiny_contender.py", "tpe"), 500),
             Contender("Ray Tune, 100 members", ("tiny_contender.py", "ray"), 100, rounds=1),
         ]
     members, few = (16, 3) if name == "cnn" else (64, 4)

@@ -1,6 +1,7 @@
-"""Ten thousand 2-16-1 networks as contenders: `tiny_contender.py engine`, `optuna` or `ray`.
+"""Ten thousand 2-16-1 networks as contenders: `tiny_contender.py engine`, `optuna`, `tpe` or `ray`.
 
-Optuna draws at random (its cheapest sampler), without a database, and calls one jitted function per member;
+Optuna, without a database, draws at random (`optuna`, its cheapest sampler) or as it does by default (`tpe`),
+and calls one jitted function per member;
 Ray Tune runs the same function in its workers, one trial at a time on each core.
 """
 
@@ -44,7 +45,7 @@ def by_engine() -> Callable[[int], list[float]]:
     return lambda members: list(engine.train()["test/loss"])
 
 
-def by_optuna() -> Callable[[int], list[float]]:
+def by_optuna(at_random: bool) -> Callable[[int], list[float]]:
     import optuna  # pyright: ignore[reportMissingImports]
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -54,7 +55,7 @@ def by_optuna() -> Callable[[int], list[float]]:
         return float(train(trial.suggest_float("alpha", 0, 0.5), trial.suggest_int("seed", 0, 9)))
 
     def optimize(members: int) -> list[float]:
-        study = optuna.create_study(sampler=optuna.samplers.RandomSampler())
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler() if at_random else None)
         study.optimize(objective, n_trials=members)
         return [float(trial.value or 0.0) for trial in study.trials]
 
@@ -85,7 +86,13 @@ def by_ray() -> Callable[[int], list[float]]:
 
 
 def main() -> None:
-    one_by_one = {"engine": by_engine, "optuna": by_optuna, "ray": by_ray}[sys.argv[1]]()
+    by_name = {
+        "engine": by_engine,
+        "optuna": lambda: by_optuna(True),
+        "tpe": lambda: by_optuna(False),
+        "ray": by_ray,
+    }
+    one_by_one = by_name[sys.argv[1]]()
 
     def train(members: int) -> dict[str, Any]:
         losses = one_by_one(members)

@@ -52,3 +52,12 @@ def test_the_activations_need_none_of_the_extras():
     code = code.replace("'rich', ", "") + "; import lrelu_jax; print(lrelu_jax.leaky_relu(-2.0, 0.5))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout == "-1.0\n", done.stderr
+
+
+def test_importing_the_engine_leaves_tables_and_figures_for_later():
+    late = "pyarrow matplotlib sklearn scipy.stats xarray pandas".split()
+    code = (
+        f"import sys, sweeps; print([name for name in {late!r} if name in sys.modules], 'run' in dir(sweeps))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "[] True\n", done.stderr
