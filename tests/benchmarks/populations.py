@@ -251,6 +251,13 @@ SECTIONS = {name: lambda rounds, digits, name=name: race(name, rounds, digits) f
 SECTIONS |= {"curve": curve, "startup": startup, "overhead": overhead, "memory": memory}
 
 
+def markdown(head: str, sections: dict[str, Section]) -> str:
+    """The report."""
+    return "\n\n".join(
+        [head, *(f"### {each.title}\n\n" + "\n".join(each.lines) for each in sections.values())]
+    )
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the rows asked for and writes the report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -264,24 +271,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"`--only names rows` must hold, but got {', '.join(wrong)}; rows: {', '.join(SECTIONS)}"
         )
     load = os.getloadavg()[0]
+    words = sys.argv[1:] if arguments is None else arguments
+    command = " ".join(["python -m tests.benchmarks.populations", *words])
+    head = f"{machine()}; load average before {load:.1f}. `{command}`"
+    sections: dict[str, Section] = {}
     with tempfile.TemporaryDirectory() as folder:
         digits = store_digits(Path(folder))
-        sections = {name: SECTIONS[name](options.rounds, digits) for name in names}
-    command = "python -m tests.benchmarks.populations " + " ".join(
-        sys.argv[1:] if arguments is None else arguments
-    )
-    head = f"{machine()}; load average before {load:.1f}. `{command.strip()}`"
-    text = "\n\n".join(
-        [head, *(f"### {each.title}\n\n" + "\n".join(each.lines) for each in sections.values())]
-    )
+        for name in names:  # what is done is written at once, should the rest be stopped
+            sections[name] = SECTIONS[name](options.rounds, digits)
+            text = markdown(head, sections)
+            if options.out is not None:
+                options.out.mkdir(parents=True, exist_ok=True)
+                (options.out / "populations.md").write_text(text + "\n")
+                found = {"machine": machine(), "command": command, "load": load}
+                found |= {each: section.data for each, section in sections.items()}
+                (options.out / "populations.json").write_text(json.dumps(found, indent=1) + "\n")
     if options.out is None:
-        print(text)
-        return
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "populations.md").write_text(text + "\n")
-    found = {"machine": machine(), "command": command, "load": load}
-    found |= {name: section.data for name, section in sections.items()}
-    (options.out / "populations.json").write_text(json.dumps(found, indent=1) + "\n")
+        print(markdown(head, sections))
 
 
 if __name__ == "__main__":
