@@ -20,7 +20,7 @@ from sweeps.loop import resume, run
 from sweeps.preparation import examine, prepare, report_plan
 from sweeps.proposals import Sampling
 from sweeps.reference import Reference, describe, ready_studies, rebuild, resolve, with_options
-from sweeps.replay import replay
+from sweeps.repetition import replay
 from sweeps.report.summary import print_replay, print_summary
 from sweeps.request import request
 from sweeps.results import Results, load

@@ -7,15 +7,21 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import jaxprs_in_params
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from sweeps.checking import scalars
+from sweeps.divergence import any_non_finite
 from sweeps.population import configure
 from sweeps.streams import Block
 from sweeps.trial import Study
 
 AXIS = "members"
 ALIVE = -1  # `diverged_at` of a member that has not diverged
+
+_FACTORISATIONS = {
+    operation for name, operation in vars(jax.lax.linalg).items() if name.endswith("_p")
+}  # a set, since a primitive is itself wherever it is met
 
 INITIALISATION, STEP, ORDER = 0, 1, 2  # the three streams that are folded into the root key
 
@@ -48,6 +54,14 @@ class Carry(NamedTuple):
     counts: jax.Array
 
 
+class _Loop(NamedTuple):
+    """What goes from step to step: the carry, diverged members' last states, and the epoch's order."""
+
+    carry: Carry
+    frozen: Any
+    order: Any
+
+
 class Program(NamedTuple):
     """The functions of one static group; each compiles once per width.
 
@@ -56,7 +70,7 @@ class Program(NamedTuple):
         advance: `(root, members, carry, train, start, stop) -> carry`; the bounds are traced.
         evaluate: `(members, carry, evaluation) -> (metrics, carry with sums at zero)`.
         mesh: the devices.
-        loop: `scan` or `host`.
+        loop: `scan`, `map` or `host`.
     """
 
     init: Any
@@ -92,12 +106,13 @@ def build(study: Study, statics: dict[str, Any], mesh: Mesh, loop: str = "scan")
         study: the study; its trial's functions are traced when the program first runs.
         statics: the group's static values.
         mesh: the devices that share the members.
-        loop: `scan` loops over steps inside the program; `host` calls a program of one step, which some
-            operations run faster in on CPU.
+        loop: `scan` loops over steps inside the program, each of which trains all members at once; `map` does
+            too, but in each step members take turns; `host` calls a program of one step. What is fastest
+            depends on the operations and the backend.
     """
     trial = study.trial
     configured = partial(configure, trial.config, statics)
-    has_diverged = trial.diverged or _any_non_finite
+    has_diverged, in_turn = trial.diverged or _any_non_finite, loop == "map"
 
     def init_member(root: jax.Array, values: dict[str, Any], seed: jax.Array) -> Any:
         key = jax.random.fold_in(jax.random.fold_in(root, INITIALISATION), seed)
@@ -116,9 +131,16 @@ def build(study: Study, statics: dict[str, Any], mesh: Mesh, loop: str = "scan")
         return scalars(trial.evaluate(configured(values), state, evaluation))
 
     def init(root: jax.Array, members: Members, example: Any) -> Carry:
-        state = jax.vmap(init_member, in_axes=(None, 0, 0))(root, members.values, members.seeds)
-        one = jax.tree.map(lambda rows: rows[0], (members.values, members.seeds, state))
-        metrics = jax.eval_shape(step_member, root, *one, example, jnp.int32(0))[1]
+        one = partial(init_member, root)
+        first = jax.tree.map(lambda rows: rows[0], (members.values, members.seeds))
+        # jaxlib shares the members of a batched factorisation (orthogonal initialisers have one) among the
+        # threads of a pool, and waits for them on threads of that pool: two at a time can wait for ever.
+        if _factorises(jax.make_jaxpr(one)(*first).jaxpr):
+            state = jax.lax.map(lambda member: one(*member), (members.values, members.seeds))
+        else:
+            state = jax.vmap(one)(members.values, members.seeds)
+        one_state = jax.tree.map(lambda rows: rows[0], state)
+        metrics = jax.eval_shape(step_member, root, *first, one_state, example, jnp.int32(0))[1]
         width = members.seeds.shape[0]
         return Carry(
             state=state,
@@ -127,28 +149,48 @@ def build(study: Study, statics: dict[str, Any], mesh: Mesh, loop: str = "scan")
             counts=jnp.zeros(width, jnp.int32),
         )
 
-    def one_step(root: jax.Array, members: Members, train: Any, step: Any, carry: Carry, order: Any):
+    def one_step(root: jax.Array, members: Members, train: Any, step: Any, loop: _Loop) -> _Loop:
+        carry, frozen = loop.carry, loop.frozen
         batches = _batches(study, root, members.seeds, train)
-        batch, order = batches.take(step, order)
-        step_all = jax.vmap(step_member, in_axes=(None, 0, 0, 0, batches.axis, None))
-        state, metrics, bad = step_all(root, members.values, members.seeds, carry.state, batch, step)
+        batch, order = batches.take(step, loop.order)
+        one = partial(step_member, root)
+        if in_turn:
+            shared = batches.axis is None
+
+            def turn(own: tuple[Any, Any, Any, Any]) -> Any:
+                return one(own[0], own[1], own[2], batch if shared else own[3], step)
+
+            rows_of = (members.values, members.seeds, carry.state, () if shared else batch)
+            state, metrics, bad = jax.lax.map(turn, rows_of)
+        else:
+            step_all = jax.vmap(one, in_axes=(0, 0, 0, batches.axis, None))
+            state, metrics, bad = step_all(members.values, members.seeds, carry.state, batch, step)
         alive = carry.diverged_at == ALIVE
-        freeze = partial(_where_rows, alive)
-        return Carry(
-            state=jax.tree.map(freeze, state, carry.state),
-            diverged_at=jnp.where(alive & bad, step + 1, carry.diverged_at),
+        diverges = alive & bad
+        # Members that have diverged go on, to no effect, so that no step pays for selecting states. Which
+        # members diverge is the same question for all of a device's, so this stays a branch, rarely taken.
+        keep = partial(_where_rows, diverges)
+        frozen = jax.lax.cond(jnp.any(diverges), lambda: jax.tree.map(keep, state, frozen), lambda: frozen)
+        carry = Carry(
+            state=state,
+            diverged_at=jnp.where(diverges, step + 1, carry.diverged_at),
             sums={name: carry.sums[name] + jnp.where(alive, metrics[name], 0) for name in metrics},
             counts=carry.counts + alive,
-        ), order
+        )
+        return _Loop(carry, frozen, order)
 
     def first_order(root: jax.Array, members: Members, train: Any, step: Any) -> Any:
         return _batches(study, root, members.seeds, train).order(step)
 
-    def advance(root: jax.Array, members: Members, carry: Carry, train: Any, start: Any, stop: Any) -> Carry:
-        def body(step: Any, loop: tuple[Carry, Any]) -> tuple[Carry, Any]:
-            return one_step(root, members, train, step, *loop)
+    def thawed(carry: Carry, frozen: Any) -> Carry:
+        """The carry in which the diverged members' states are those they diverged with."""
+        alive = partial(_where_rows, carry.diverged_at == ALIVE)
+        return carry._replace(state=jax.tree.map(alive, carry.state, frozen))
 
-        return jax.lax.fori_loop(start, stop, body, (carry, first_order(root, members, train, start)))[0]
+    def advance(root: jax.Array, members: Members, carry: Carry, train: Any, start: Any, stop: Any) -> Carry:
+        begun = _Loop(carry, carry.state, first_order(root, members, train, start))
+        ended = jax.lax.fori_loop(start, stop, partial(one_step, root, members, train), begun)
+        return thawed(ended.carry, ended.frozen)
 
     def evaluate(members: Members, carry: Carry, evaluation: Any) -> tuple[dict[str, jax.Array], Carry]:
         metrics = jax.vmap(evaluate_member, in_axes=(0, 0, None))(members.values, carry.state, evaluation)
@@ -164,23 +206,25 @@ def build(study: Study, statics: dict[str, Any], mesh: Mesh, loop: str = "scan")
     # would be summed over devices.
     share = partial(jax.shard_map, mesh=mesh, check_vma=False)
     begin = jax.jit(share(first_order, in_specs=(whole, rows, whole, whole), out_specs=orders))
+    specs: Any = (rows, rows, orders)
+    once = _Loop(*specs)
     step_once = jax.jit(
-        share(one_step, in_specs=(whole, rows, whole, whole, rows, orders), out_specs=(rows, orders)),
-        donate_argnums=(4, 5),
+        share(one_step, in_specs=(whole, rows, whole, whole, once), out_specs=once), donate_argnums=4
     )
+    copy, thaw = jax.jit(partial(jax.tree.map, jnp.copy)), jax.jit(thawed, donate_argnums=0)
 
     def advance_from_host(
         root: Any, members: Members, carry: Carry, train: Any, start: Any, stop: Any
     ) -> Carry:
-        order = begin(root, members, train, np.int32(start))
+        loop = _Loop(carry, copy(carry.state), begin(root, members, train, np.int32(start)))
         for step in range(start, stop):
-            carry, order = step_once(root, members, train, np.int32(step), carry, order)
-        return carry
+            loop = step_once(root, members, train, np.int32(step), loop)
+        return thaw(loop.carry, loop.frozen)
 
     scanned = share(advance, in_specs=(whole, rows, rows, whole, whole, whole), out_specs=rows)
     return Program(
         init=jax.jit(share(init, in_specs=(whole, rows, whole), out_specs=rows)),
-        advance=jax.jit(scanned, donate_argnums=2) if loop == "scan" else advance_from_host,
+        advance=jax.jit(scanned, donate_argnums=2) if loop != "host" else advance_from_host,
         evaluate=jax.jit(
             share(evaluate, in_specs=(rows, rows, whole), out_specs=(rows, rows)), donate_argnums=1
         ),
@@ -231,17 +275,22 @@ def _where_rows(mask: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
     return jnp.where(mask.reshape(mask.shape + (1,) * (new.ndim - 1)), new, old)
 
 
+def _factorises(jaxpr: Any) -> bool:
+    """Whether a matrix factorisation is among the operations, or in a function that they call."""
+    if any(equation.primitive in _FACTORISATIONS for equation in jaxpr.eqns):
+        return True
+    return any(_factorises(inner) for equation in jaxpr.eqns for inner in jaxprs_in_params(equation.params))
+
+
 def _any_non_finite(config: Any, state: Any, metrics: dict[str, jax.Array]) -> jax.Array:
-    leaves = [leaf for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
-    leaves += [metrics[name] for name in ("train/loss",) if name in metrics]
-    return jnp.any(jnp.asarray([~jnp.all(jnp.isfinite(leaf)) for leaf in leaves], dtype=bool))
+    return any_non_finite((state, metrics.get("train/loss", ())))
 
 
 def program_bytes(program: Program, *arguments: Any) -> int:
     """What a step needs on each device: arguments, results and temporaries, as the compiler counts them.
 
     Args:
-        program: a program whose loop is `scan`.
+        program: a program whose loop is not `host`.
         *arguments: what `advance` will be called with.
     """
     found = program.advance.lower(*arguments).compile().memory_analysis()

@@ -26,7 +26,7 @@ class Choice(NamedTuple):
 
     Attributes:
         per_device: members per device.
-        loop: `scan` or `host`.
+        loop: `scan`, `map` or `host`.
         measurements: the candidates that were tried; empty where the choice was remembered.
         memory: what the program needs per device; None where only one width was compiled.
     """
@@ -107,14 +107,16 @@ def choose(
     ).state
     state_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state)) // devices
     accelerator = bench.mesh.devices.flat[0].platform != "cpu"
+    step = _one_step(programs("scan"), bench)
+    loop = planning.first_loop((step.cost_analysis() or {}).get("flops", 0.0), accelerator)
     width = planning.first_width(state_bytes, members, devices, accelerator)
     limit = min(most or planning.MOST_PER_DEVICE, 2 ** int(np.ceil(np.log2(-(-members // devices)))))
     width, available = min(width, limit), available_bytes(bench.mesh)
 
-    compiled = [measure(bench, programs("scan"), width, available)]
+    compiled = [measure(bench, programs(loop), width, available)]
     while compiled[-1].bytes_per_device > available and width > 1:
         width //= 2
-        compiled.append(measure(bench, programs("scan"), width, available))
+        compiled.append(measure(bench, programs(loop), width, available))
     if compiled[-1].bytes_per_device > available:
         planning.widest(
             Memory(0.0, compiled[-1].bytes_per_device), available
@@ -126,16 +128,20 @@ def choose(
         following = planning.next_width(tried, work, devices, limit)
         if following is None:
             break
-        tried.append(measure(bench, programs("scan"), following, available))
+        tried.append(measure(bench, programs(loop), following, available))
         compiled.append(tried[-1])
     if not remember and len(compiled) == 1:
         other = compiled[0].per_device // 2 or 2
-        compiled.append(measure(bench, programs("scan"), other, available))
+        compiled.append(measure(bench, programs(loop), other, available))
         tried += [measured for measured in compiled[1:] if other <= limit]
         memory = planning.fit_memory(compiled)
     best = planning.fastest(tried)
-    if not accelerator and _has_slow_loop(programs("scan"), bench, best.per_device):
-        tried.append(measure(bench, programs("host"), best.per_device, available))
+    if not accelerator:
+        # A convolution that is not lowered may be slow in any loop inside a program.
+        others = ["host"] if "stablehlo.convolution" in step.as_text() else []
+        if planning.worth_trying(tried, work, devices):
+            others.append("scan" if loop == "map" else "map")
+        tried += [measure(bench, programs(other), best.per_device, available) for other in others]
         best = planning.fastest(tried)
     if remembered is not None:
         _remember(remembered, {"per_device": best.per_device, "loop": best.loop})
@@ -155,7 +161,7 @@ def measure(bench: Bench, program: execute.Program, per_device: int, available: 
     began = time.monotonic()
     carry = program.init(bench.root, members, example_batch(bench.study))
     needed = 0
-    if program.loop == "scan":
+    if program.loop != "host":
         needed = execute.program_bytes(
             program, bench.root, members, carry, bench.train, np.int32(0), np.int32(1)
         )
@@ -216,17 +222,13 @@ def _members(bench: Bench, width: int) -> execute.Members:
     )
 
 
-def _has_slow_loop(program: execute.Program, bench: Bench, per_device: int) -> bool:
-    """Whether the program has a convolution that XLA's CPU backend may run slowly inside a loop."""
-    members = _members(bench, per_device * bench.mesh.size)
+def _one_step(program: execute.Program, bench: Bench) -> Any:
+    """The program of one member per device, lowered and not compiled."""
+    members = _members(bench, bench.mesh.size)
     carry = jax.eval_shape(program.init, bench.root, members, example_batch(bench.study))
     sharding = members.seeds.sharding
     carry = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), carry)
-    steps = (np.int32(0), np.int32(1))
-    return (
-        "stablehlo.convolution"
-        in program.advance.lower(bench.root, members, carry, bench.train, *steps).as_text()
-    )
+    return program.advance.lower(bench.root, members, carry, bench.train, np.int32(0), np.int32(1))
 
 
 def _memory_file(bench: Bench, members: int) -> Path | None:

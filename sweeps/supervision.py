@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
+from sweeps.divergence import any_non_finite
 from sweeps.network import evaluation_model, lower_convolutions, lowered_linen, train_outputs, variables
 from sweeps.space import StudyError
 from sweeps.trial import Data, Trial
@@ -134,13 +135,8 @@ def supervised(
         return {f"test/{name}": value for name, value in means.items()} | inspected
 
     def diverged(config: Any, state: Training, metrics: dict[str, Any]) -> Any:
-        bad = ~jnp.isfinite(metrics["train/loss"])
-        if diverge_above is not None:
-            bad |= metrics["train/loss"] > diverge_above
-        for leaf in jax.tree.leaves(state.params):
-            if jnp.issubdtype(leaf.dtype, jnp.floating):
-                bad |= ~jnp.all(jnp.isfinite(leaf))
-        return bad
+        bad = any_non_finite((state.params, metrics["train/loss"]))
+        return bad if diverge_above is None else bad | (metrics["train/loss"] > diverge_above)
 
     def restored(config: Any, state: Training) -> Any:
         return evaluation_model(model(config, nnx.Rngs(0)), state.params, state.rest)

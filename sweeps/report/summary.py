@@ -5,7 +5,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from sweeps.replay import Replay
+from sweeps.repetition import Replay
 from sweeps.results import Configuration, Results
 
 MOST_ROWS = 40

@@ -8,28 +8,29 @@ import pytest
 import sweeps
 from sweeps import execute
 from sweeps.checking import example_batch
+from sweeps.divergence import any_non_finite
 from sweeps.population import populate, traced_columns
 from sweeps.space import StudyError
 from tests.sweeps.alone import ROOT, train_alone
 from tests.sweeps.population_of_mlps import small_study, small_trial
 
 
-def start(study, devices=None, width=None):
+def start(study, devices=None, width=None, loop="scan"):
     population = populate(study, None, ROOT)
     mesh = execute.make_mesh(devices or jax.devices()[:1])
-    program = execute.build(study, population.statics[0], mesh)
+    program = execute.build(study, population.statics[0], mesh, loop)
     ids = np.resize(np.arange(len(population)), width or len(population))
     members = execute.place_members(mesh, traced_columns(population, ids), population.seeds[ids])
     root, train, evaluation = execute.place_data(
-        mesh, (jax.random.key(ROOT, impl="threefry2x32"), *study.trial.data)
+        mesh, (jax.random.key(ROOT, impl="threefry2x32"), *(study.trial.data or (None, None)))
     )
     carry = program.init(root, members, example_batch(study))
     return population, program, members, carry, root, train, evaluation
 
 
-def train(study, devices=None, width=None):
+def train(study, devices=None, width=None, loop="scan"):
     """The parameters and metrics of every member after all steps."""
-    population, program, members, carry, root, train, evaluation = start(study, devices, width)
+    population, program, members, carry, root, train, evaluation = start(study, devices, width, loop)
     carry = program.advance(root, members, carry, train, 0, study.steps)
     state, diverged_at = jax.tree.map(np.asarray, (carry.state.params, carry.diverged_at))
     metrics, _ = program.evaluate(members, carry, evaluation)
@@ -156,3 +157,82 @@ def test_a_metric_must_be_a_scalar():
     trial = small_trial()._replace(evaluate=lambda config, state, data: {"test/wide": jnp.zeros(3)})
     with pytest.raises(StudyError, match=r"`metric test/wide is a scalar` must hold, but got shape \(3,\)"):
         sweeps.run(small_study(trial=trial), progress=False)
+
+
+@pytest.mark.parametrize("batches", ["shared", "per_seed"])
+@pytest.mark.parametrize("loop", ["map", "host"])
+def test_every_loop_is_the_same_training(loop, batches):
+    study = small_study(batches=batches, steps=10)
+    scanned, others = (train(study, jax.devices()[:2], 10, mode) for mode in ("scan", loop))
+    for one, other in zip(scanned[1], others[1], strict=True):
+        # Other fusions of the same float32 arithmetic, ten steps on.
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(scanned[2]["train/loss"], others[2]["train/loss"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("loop", ["scan", "map", "host"])
+def test_in_every_loop_a_diverged_member_is_frozen_and_its_neighbours_keep_their_bits(loop):
+    calm = train(small_study(space={"learning_rate": [0.05, 0.1, 0.02]}), loop=loop)
+    wild_study = small_study(space={"learning_rate": [0.05, 1e25, 0.02]})
+    wild = train(wild_study, loop=loop)
+    step = int(wild[3][1])
+    assert 1 <= step < wild_study.steps and wild[3][[0, 2]].tolist() == [execute.ALIVE] * 2
+    at_step = train(small_study(space={"learning_rate": [0.05, 1e25, 0.02]}, steps=step), loop=loop)
+    for one, other, stopped in zip(calm[1], wild[1], at_step[1], strict=True):
+        assert np.array_equal(one[[0, 2]], other[[0, 2]])
+        assert np.array_equal(other[1], stopped[1], equal_nan=True)
+
+
+def test_a_frozen_member_stays_frozen_over_spans():
+    study = small_study(space={"learning_rate": [0.05, 1e25, 0.02]})
+    whole = train(study)
+    _, program, members, carry, root, data, _ = start(study)
+    for begin in range(12):
+        carry = program.advance(root, members, carry, data, begin, begin + 1)
+    for one, other in zip(whole[1], jax.tree.leaves(carry.state.params), strict=True):
+        assert np.array_equal(one, other, equal_nan=True)
+    assert whole[3].tolist() == carry.diverged_at.tolist()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_one_parameter_that_is_not_finite_for_one_step_is_divergence(value):
+    spoilt = jnp.zeros((5, 7)).at[2, 3].set(value)
+
+    def step(config, state, batch, key):
+        # Only at the third step, and in no loss: a check at any other time would not see it.
+        return {"x": jnp.where(state["n"] == 2, spoilt, 1.0), "n": state["n"] + 1}, {}
+
+    trial = sweeps.Trial(
+        config=small_trial().config,
+        data=None,
+        init=lambda config, key: {"x": jnp.zeros((5, 7)), "n": jnp.int32(0)},
+        step=step,
+        evaluate=lambda config, state, data: {"n": state["n"]},
+    )
+    results = sweeps.run(sweeps.Study(trial, steps=5, metric="n", space={"seed": range(2)}), progress=False)
+    assert results.members["diverged_at"].to_pylist() == [3, 3]
+
+
+def test_finite_numbers_of_any_size_are_not_divergence():
+    tree = [jnp.float32([3.4e38, -3.4e38, 1e-45]), jnp.zeros((0, 3)), jnp.int32(7), jnp.bfloat16(-3e38)]
+    assert not any_non_finite(tree)
+    assert not any_non_finite(jnp.complex64(3e38 + 3e38j))
+    for bad in (jnp.complex64(complex(0, np.inf)), jnp.bfloat16(np.nan), jnp.full((2, 3), -np.inf)):
+        assert any_non_finite([*tree, bad])
+
+
+def test_members_whose_initialisation_factorises_a_matrix_start_in_turn():
+    # Under vmap two devices could wait for each other for ever (jaxlib shares a batch of factorisations
+    # among the threads of the pool that it waits on), so this test could hang.
+    orthogonal = jax.nn.initializers.orthogonal()
+    trial = sweeps.Trial(
+        config=small_trial().config,
+        data=None,
+        init=lambda config, key: {"w": jax.jit(orthogonal, static_argnums=1)(key, (8, 8))},
+        step=lambda config, state, batch, key: (state, {}),
+        evaluate=lambda config, state, data: {"w": jnp.abs(state["w"] @ state["w"].T - jnp.eye(8)).max()},
+    )
+    study = sweeps.Study(trial, steps=1, metric="w", space={"seed": range(8)})
+    _, program, members, _, root, _, _ = start(small_study(trial=trial, metric="w"), jax.devices()[:2], 10)
+    assert "while" in program.init.lower(root, members, None).as_text()
+    assert sweeps.run(study, progress=False).final("w").max() < 1e-5

@@ -9,11 +9,11 @@ import pytest
 
 SWEEPS = Path(__file__).parents[2] / "sweeps"
 ORDER = """
-    space grammar trial data lowering pooling network supervision linen population axes optuna_search search
-    optuna_mirror standing brackets evolution schedule streams planning devices checking execute measurement
-    tables durability rungs store lock checkpoints kept manifest proposals request intervals statistics
-    labelled selection results export report.figures progress signals preparation training course loop replay
-    status report.summary studies reference cli
+    space grammar trial data lowering pooling network divergence supervision linen population axes
+    optuna_search search optuna_mirror standing brackets evolution schedule streams planning devices checking
+    execute measurement tables durability rungs store lock checkpoints kept manifest proposals request
+    intervals statistics labelled selection results export report.figures progress signals preparation
+    training course loop repetition status report.summary studies reference cli
 """.split()
 
 
@@ -54,3 +54,12 @@ def test_the_activations_need_none_of_the_extras():
     code = code.replace("'rich', ", "") + "; import lrelu_jax; print(lrelu_jax.leaky_relu(-2.0, 0.5))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout == "-1.0\n", done.stderr
+
+
+def test_importing_the_engine_leaves_tables_and_figures_for_later():
+    late = "pyarrow matplotlib sklearn scipy.stats xarray pandas".split()
+    code = (
+        f"import sys, sweeps; print([name for name in {late!r} if name in sys.modules], 'run' in dir(sweeps))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "[] True\n", done.stderr

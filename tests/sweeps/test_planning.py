@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeps.planning import Measurement, cut, fastest, first_width, fit_memory, next_width, widest
+from sweeps.planning import Measurement, cut, fastest, first_loop, first_width, fit_memory, next_width, widest
 from sweeps.space import StudyError
 
 
@@ -75,3 +75,9 @@ def test_cutting_again_keeps_to_the_ids_that_are_left():
     groups = np.array([0, 1, 0, 1, 0, 1])
     chunks = cut(groups, devices=1, most=2, only=np.array([2, 4, 5]))
     assert [(chunk.group, chunk.members.tolist()) for chunk in chunks] == [(0, [2, 4]), (1, [5])]
+
+
+def test_long_arithmetic_starts_with_members_in_turn_on_cpu_only():
+    assert first_loop(1.2e8, accelerator=False) == "map"
+    assert first_loop(2e7, accelerator=False) == "scan"
+    assert first_loop(1e12, accelerator=True) == "scan"

@@ -1,0 +1,147 @@
+"""What a sweep costs besides its arithmetic: `costs.py curve`, `overhead` or `memory`, each a process.
+
+Prints JSON. `curve` is the cost per member at 1, 2, 4, ... members; `overhead` the time of `sweeps.run`
+against the bare compiled loop; `memory` the planned bytes per member against the compiler's count.
+"""
+
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, PartitionSpec
+
+import sweeps
+from sweeps import execute, measurement
+from sweeps.checking import example_batch
+from tests.benchmarks import networks
+from tests.benchmarks.engine_contender import Engine
+
+CURVE_STEPS, CURVE_MOST = 20, 4096
+OVERHEAD_SECONDS = 30.0
+
+
+def curve(rounds: int) -> dict[str, Any]:
+    """Seconds per member of the MLP at each number of members, the least of the rounds."""
+    counts = [2**power for power in range(int(np.log2(CURVE_MOST)) + 1)]
+    work, found = networks.WORK["mlp"], []
+    for members in counts:
+        devices = min(members, jax.device_count())
+        engine = Engine(networks.study_of(work, CURVE_STEPS, members), devices)
+        engine.train()
+        repeats = max(1, min(5 * rounds, round(256 / members)))
+        times = []
+        for _ in range(max(rounds, repeats)):
+            began = time.perf_counter()
+            engine.train()
+            times.append(time.perf_counter() - began)
+        found.append({"members": members, "seconds_per_member": min(times) / members,
+                      "median": float(np.median(times)) / members,
+                      "width": engine.chunks[0].width})  # fmt: skip
+        print(found[-1], file=sys.stderr, flush=True)
+    return {"steps": CURVE_STEPS, "points": found}
+
+
+def bare_loop(engine: Engine) -> Any:
+    """The whole training of one chunk in one compiled function: no divergence, no metrics, no spans."""
+    trial, steps = engine.study.trial, engine.study.steps
+    (inputs, targets), evaluation = jax.device_put(trial.data)
+    per_epoch = len(inputs) // networks.BATCH
+
+    def member(alpha: Any, seed: Any) -> Any:
+        return trial.init(networks.Config(alpha), jax.random.key(seed))
+
+    def chunk(alphas: Any, seeds: Any) -> Any:
+        def step(number: Any, carry: Any) -> Any:
+            state, order = carry
+            place = number % per_epoch
+            key = jax.random.key(number // per_epoch)
+            order = jax.lax.cond(place == 0, lambda: jax.random.permutation(key, len(inputs)), lambda: order)
+            index = jax.lax.dynamic_slice_in_dim(order, place * networks.BATCH, networks.BATCH)
+            batch = inputs[index], targets[index]
+            one = lambda a, s: trial.step(networks.Config(a), s, batch, key)[0]  # noqa: E731
+            return jax.vmap(one)(alphas, state), order
+
+        state = jax.lax.map(lambda both: member(*both), (alphas, seeds))
+        state, _ = jax.lax.fori_loop(0, steps, step, (state, jnp.arange(len(inputs))))
+        return jax.vmap(lambda a, s: trial.evaluate(networks.Config(a), s, evaluation))(alphas, state)
+
+    rows = PartitionSpec("core")
+    mesh = Mesh(engine.mesh.devices, ("core",))
+    return jax.jit(jax.shard_map(chunk, mesh=mesh, in_specs=(rows, rows), out_specs=rows, check_vma=False))
+
+
+def overhead(rounds: int) -> dict[str, Any]:
+    """Seconds of `sweeps.run`, folder and progress included, and of the bare loop over the same chunks."""
+    work = networks.WORK["mlp"]
+    with tempfile.TemporaryDirectory() as folder:
+        jax.config.update("jax_compilation_cache_dir", str(Path(folder) / "xla"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        began, engine = time.perf_counter(), Engine(networks.study_of(work, 100))
+        engine.train()
+        began = time.perf_counter()
+        engine.train()
+        steps = max(100, int(100 * OVERHEAD_SECONDS / (time.perf_counter() - began)))
+        # Ten evaluations, as a study has by default.
+        study = sweeps.Study(
+            engine.study.trial, steps=steps, metric="test/accuracy", space=engine.study.space
+        )
+        engine.study = study
+        rounds_seen: list[dict[str, Any]] = []
+        accuracies: list[np.ndarray] = []
+        for number in range(rounds + 1):  # the first fills the compilation cache
+            began = time.perf_counter()
+            results = sweeps.run(study, out=Path(folder) / f"run-{number}", progress=True)
+            whole = time.perf_counter() - began
+            began, bare = time.perf_counter(), bare_loop(engine)
+            accuracies.clear()
+            width = results.manifest["numerical_setting"]["members_per_device"][0] * engine.mesh.size
+            for at in range(0, len(engine.population), width):
+                ids = np.arange(at, at + width)
+                alphas = jnp.asarray(engine.population.columns["alpha"][ids], jnp.float32)
+                metrics = bare(alphas, jnp.asarray(engine.population.seeds[ids], jnp.uint32))
+                accuracies.append(np.asarray(metrics["test/accuracy"]))
+            waited = time.perf_counter() - began
+            seen = {"run": whole, "bare": waited, "ratio": whole / waited}
+            print(seen, file=sys.stderr, flush=True)
+            rounds_seen.append(seen)
+        return {"steps": steps, "rounds": rounds_seen[1:], "accuracy": float(np.mean(accuracies))}
+
+
+def memory(rounds: int) -> dict[str, Any]:
+    """Planned against compiled bytes per member, at four times the widest width that was planned on."""
+    del rounds
+    found = []
+    for name, work in networks.WORK.items():
+        engine = Engine(networks.study_of(work, members=512), two_widths=True)
+        planned = engine.choice.memory
+        assert planned is not None
+        width = 4 * max(each.per_device for each in engine.choice.measurements)
+        program = execute.build(engine.study, engine.population.statics[0], engine.mesh)
+        members = measurement._members(engine.bench, width * engine.mesh.size)
+        carry = jax.eval_shape(program.init, engine.bench.root, members, example_batch(engine.study))
+        sharding = members.seeds.sharding
+        carry = jax.tree.map(
+            lambda leaf, where=sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where), carry
+        )
+        steps = np.int32(0), np.int32(1)
+        used = execute.program_bytes(program, engine.bench.root, members, carry, engine.bench.train, *steps)
+        predicted = (planned.fixed + planned.per_member * width) / width
+        found.append({"work": name, "per_device": width, "planned": predicted, "compiled": used / width})
+        print(found[-1], file=sys.stderr, flush=True)
+    return {"points": found}
+
+
+def main() -> None:
+    sweeps.use_cpu_cores()
+    found = {"curve": curve, "overhead": overhead, "memory": memory}[sys.argv[1]](int(sys.argv[2]))
+    print(json.dumps(found), flush=True)
+
+
+if __name__ == "__main__":
+    main()
