@@ -147,10 +147,9 @@ def survivors(
                 standing.step, standing.members[here], standing.points[here], standing.scores[here]
             )
             ranked = rank_points(inside, mode)
-            count = len(ranked.points)
+            count = len(ranked)
             keep = -(-count // schedule.eta) if isinstance(schedule, Halving) else count // schedule.eta
-            chosen = ranked.points[: max(1, keep)][ranked.alive[: max(1, keep)]]
-            goes_on[here] = np.isin(inside.points, chosen) & np.isfinite(inside.scores)
+            goes_on[here] = np.isin(inside.points, ranked[: max(1, keep)]) & np.isfinite(inside.scores)
     return Decision(standing.members[~goes_on], {}, {})
 
 

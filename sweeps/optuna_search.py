@@ -158,8 +158,7 @@ def _trials(
         return []
     worst = min(finite) if mode == "max" else max(finite)
     diverged = [place for place, score in enumerate(told.scores) if not math.isfinite(score)]
-    most = (GOOD - 1) * len(finite) - 1  # one less, because TPE rounds a tenth of all points up
-    left_out = set(diverged[:-most]) if name == "tpe" else set()
+    left_out = set(diverged[: -(GOOD - 1) * len(finite)]) if name == "tpe" else set()
     states = optuna.trial.TrialState
     trials = []
     for number, (point, score) in enumerate(zip(told.points, told.scores, strict=True)):

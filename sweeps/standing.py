@@ -37,20 +37,8 @@ class Decision(NamedTuple):
     values: dict[int, dict[str, float]]
 
 
-class Ranking(NamedTuple):
-    """Configurations, the best first.
-
-    Attributes:
-        points: their numbers.
-        alive: whether some member of it has a finite score.
-    """
-
-    points: np.ndarray
-    alive: np.ndarray
-
-
-def rank_points(standing: Standing, mode: str) -> Ranking:
-    """Ranks configurations by the mean score over their seeds.
+def rank_points(standing: Standing, mode: str) -> np.ndarray:
+    """Configuration numbers by the mean score over their seeds, the best first.
 
     One of which a member diverged ranks below all of which none did, and the lower the more of them did. Ties
     break by the smallest member id.
@@ -62,7 +50,7 @@ def rank_points(standing: Standing, mode: str) -> Ranking:
     Example:
         >>> members = np.arange(4)
         >>> scores = np.array([0.9, np.nan, 0.5, 0.6])
-        >>> rank_points(Standing(10, members, np.array([0, 0, 1, 1]), scores), "max").points.tolist()
+        >>> rank_points(Standing(10, members, np.array([0, 0, 1, 1]), scores), "max").tolist()
         [1, 0]
     """
     points, first, place = np.unique(standing.points, return_index=True, return_inverse=True)
@@ -71,8 +59,7 @@ def rank_points(standing: Standing, mode: str) -> Ranking:
     total = np.bincount(place, weights=np.where(finite, standing.scores, 0.0), minlength=len(points))
     lost = np.bincount(place, minlength=len(points)) - healthy
     mean = total / np.maximum(healthy, 1)
-    order = np.lexsort((standing.members[first], -mean if mode == "max" else mean, lost))
-    return Ranking(points[order], healthy[order] > 0)
+    return points[np.lexsort((standing.members[first], -mean if mode == "max" else mean, lost))]
 
 
 def rank_members(standing: Standing, mode: str) -> np.ndarray:
