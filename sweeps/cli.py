@@ -32,7 +32,8 @@ from sweeps.store import MANIFEST, read_manifest
 DIFFERS, USAGE_ERROR, INTERRUPTED = 1, 2, 130
 
 RUN_OPTIONS = (  # handed on as they are
-    "members_per_chunk", "confirm", "keep_best", "checkpoint_minutes", "points_per_batch", "warm_start",
+    "members_per_chunk", "confirm", "keep_best", "checkpoint_minutes",
+    "points_per_batch", "warm_start", "storage",
 )  # fmt: skip
 RUN_EXAMPLES = """examples:
   sweeps run digits-mlp
@@ -107,6 +108,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="MINUTES",
         help="how long to train between two checkpoints (default: 2)",
     )
+    _add_storage(command)
     command.add_argument("--quiet", action="store_true", help="print nothing but the results")
     command.set_defaults(action=_run)
     command = commands.add_parser(
@@ -127,6 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_directory(command)
     _add_changes(command)
     command.add_argument("--root-seed", type=int, help="what all randomness derives from")
+    _add_storage(command)
     command.add_argument("--quiet", action="store_true", help="print nothing but the results")
     command.set_defaults(action=_resume)
     command = commands.add_parser(
@@ -149,7 +152,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser(
         "export",
         help="write a run's tables in another format",
-        description="Write a run's tables as CSV, or as labelled arrays in netCDF.",
+        description="Write a run's tables as CSV, as labelled arrays in netCDF, or as an Optuna study.",
     )
     _add_directory(command)
     command.add_argument("--to", required=True, metavar="FORMAT", help=f"one of {', '.join(FORMATS)}")
@@ -160,6 +163,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.set_defaults(action=_list)
     return parser
+
+
+def _add_storage(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--storage",
+        metavar="URL",
+        help="copy finished members into an Optuna storage, such as sqlite:///optuna.db, for its dashboard",
+    )
 
 
 def _add_directory(command: argparse.ArgumentParser) -> None:
@@ -282,6 +293,7 @@ def _resume(options: argparse.Namespace) -> int:
             samples=options.samples,
             root_seed=options.root_seed,
             progress=not options.quiet,
+            storage=options.storage,
         )
 
     return _train("resume", train, options.directory)

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from sweeps import checkpoints, kept, planning, schedule, store
 from sweeps.checkpoints import Writer
+from sweeps.dashboard import show
 from sweeps.lock import Lock
 from sweeps.planning import Chunk
 from sweeps.population import seeds_of, with_values
@@ -23,6 +24,7 @@ from sweeps.results import Results
 from sweeps.rungs import Rung, read_rung, write_rung
 from sweeps.schedule import Standing
 from sweeps.signals import Signals
+from sweeps.space import StudyError
 from sweeps.store import Interval
 from sweeps.tables import pending_rows
 from sweeps.training import Pace, Place, Trained, checkpoint_name, train
@@ -97,7 +99,7 @@ def _train_rounds(
         train_one = functools.partial(
             train, pace=pace, display=display, signals=signals, place=place, sources=sources
         )
-        finish = functools.partial(_commit, place.directory, wanted)
+        finish = functools.partial(_commit, place.directory, wanted, display)
         _train_all(prepared, spans, train_one, finish, display, signals)
         if stop < study.steps:
             rung = _decide(prepared, wanted, batch, members, Interval(start, stop), place.directory)
@@ -107,6 +109,24 @@ def _train_rounds(
             members, sources = np.setdiff1d(members, gone), rung.sources
             prepared = prepared._replace(population=with_values(prepared.population, rung.values))
             checkpoints.prune(place.directory, stop)
+            _show_stopped(wanted, place.directory, rung.stopped, display)
+
+
+def _show_stopped(wanted: Request, directory: Path, stopped: np.ndarray, display: Display) -> None:
+    if wanted.storage is not None and len(stopped):
+        members, metrics = (store.read(directory, kind) for kind in store.KINDS)
+        assert members is not None and metrics is not None  # the stopped ones are committed
+        of_these = pa.array(np.isin(members["member"].to_numpy(), stopped))
+        _show(wanted, directory, members.filter(of_these), metrics, display)
+
+
+def _show(wanted: Request, directory: Path, members: pa.Table, metrics: pa.Table, display: Display) -> None:
+    """Copies members to the storage that was asked for; a run does not fail because its copy does."""
+    if wanted.storage is not None:
+        try:
+            show(members, metrics, store.read_manifest(directory), wanted.storage)
+        except StudyError as error:
+            display.note(f"not copied to the storage: {error}")
 
 
 def _rungs(wanted: Request, points: int) -> tuple[int, ...]:
@@ -157,7 +177,7 @@ def _remaining(chunks: list[Chunk], done: np.ndarray) -> list[Chunk]:
     return [chunk for chunk in left if len(chunk.members)]
 
 
-def _commit(directory: Path, wanted: Request, chunk: Chunk, trained: Trained) -> None:
+def _commit(directory: Path, wanted: Request, display: Display, chunk: Chunk, trained: Trained) -> None:
     """Keeps what a chunk has found, and the states of its best members."""
     last, mode = chunk.stop == wanted.study.steps, wanted.study.mode
     if wanted.keep_best and last:
@@ -168,6 +188,7 @@ def _commit(directory: Path, wanted: Request, chunk: Chunk, trained: Trained) ->
         checkpoints.remove(directory, checkpoint_name(chunk))
     if wanted.keep_best and last:
         kept.prune(directory, wanted.keep_best, mode)
+    _show(wanted, directory, trained.members, trained.metrics, display)
 
 
 def _train_all(

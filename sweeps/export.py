@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import csv
 
+from sweeps.dashboard import show
 from sweeps.results import Results
 from sweeps.space import StudyError
 from sweeps.trial import unknown
@@ -20,11 +21,12 @@ def write(results: Results, to: str, out: str | Path) -> list[Path]:
     not set. `netcdf` writes `results.nc`, the arrays of `Results.to_xarray`. netCDF forbids `/` in names, so
     `test/accuracy` is `test.accuracy` there, and every metric carries its own name as the attribute `metric`:
     `data.rename({name: array.attrs["metric"] for name, array in data.items() if "metric" in array.attrs})`
-    undoes it.
+    undoes it. `optuna` writes `optuna.db`, an Optuna study with a trial per finished member:
+    `optuna-dashboard sqlite:///optuna.db` shows it.
 
     Args:
         results: a run, or what a filter left of it.
-        to: `csv` or `netcdf`.
+        to: `csv`, `netcdf` or `optuna`.
         out: a folder, which is made where it does not exist.
 
     Returns:
@@ -72,7 +74,18 @@ def _netcdf(results: Results) -> dict[str, Callable[[Path], Any]]:
     return {"results.nc": lambda path: data.to_netcdf(path, engine="h5netcdf")}
 
 
-FORMATS: dict[str, Callable[[Results], dict[str, Callable[[Path], Any]]]] = {"csv": _csv, "netcdf": _netcdf}
+def _optuna(results: Results) -> dict[str, Callable[[Path], Any]]:
+    def write(path: Path) -> None:
+        show(results.members, results.metrics, results.manifest, f"sqlite:///{path}")
+
+    return {"optuna.db": write}
+
+
+FORMATS: dict[str, Callable[[Results], dict[str, Callable[[Path], Any]]]] = {
+    "csv": _csv,
+    "netcdf": _netcdf,
+    "optuna": _optuna,
+}
 
 
 def _write_all(directory: Path, writers: dict[str, Callable[[Path], Any]]) -> list[Path]:

@@ -13,6 +13,7 @@ import jax
 from sweeps import manifest, store
 from sweeps import schedule as schedules
 from sweeps.course import run_in_memory, run_on_disk
+from sweeps.dashboard import reachable
 from sweeps.lock import locked
 from sweeps.measurement import Choice
 from sweeps.population import baseline, gather, seeds_of
@@ -46,6 +47,7 @@ def run(
     confirm: int = 0,
     keep_best: int = 0,
     checkpoint_minutes: float | int = 2,
+    storage: str | None = None,
     reference: dict[str, Any] | None = None,
 ) -> Results:
     """Trains every member of a study and returns what they found.
@@ -69,6 +71,8 @@ def run(
             are run again, so that `best` reports figures from seeds that did not choose it.
         keep_best: of how many of the best members the final state is kept; needs `out`.
         checkpoint_minutes: how long to train between two checkpoints of a chunk.
+        storage: the URL of an Optuna storage, such as `sqlite:///optuna.db`, that finished members are copied
+            into, for `optuna-dashboard` to show; nothing is read from it. Needs `out`.
         reference: what `sweeps resume` finds the study by, as `sweeps.reference` says.
 
     Returns:
@@ -102,6 +106,11 @@ def run(
         )
     if out is not None:
         store.check_new(out)
+    if storage is not None:
+        if out is None:
+            raise StudyError(f"`out` must be given with a storage, but got storage={storage!r} and no out")
+        reachable(storage)
+        wanted = wanted._replace(storage=storage)
     with listening() as signals:
         options = {"confirm": confirm, "reference": reference}
         results = _begin(wanted, out, devices, members_per_chunk, progress, signals, options)
@@ -116,6 +125,7 @@ def resume(
     root_seed: int | None = None,
     devices: Sequence[Any] | None = None,
     progress: bool = True,
+    storage: str | None = None,
 ) -> Results:
     """Goes on with a run that was stopped, in the numerical setting it began in.
 
@@ -126,6 +136,7 @@ def resume(
         root_seed: as the run was started with; None takes that.
         devices: the devices to go on with; None takes as many as the run began with, or all there are.
         progress: whether to show progress on standard error.
+        storage: the URL of an Optuna storage, as in `run`.
 
     Returns:
         The results, of all members.
@@ -139,6 +150,9 @@ def resume(
     directory = Path(directory)
     recorded = store.read_manifest(directory)
     asked = request_again(recorded, study, samples, root_seed)
+    if storage is not None:
+        reachable(storage)
+        asked = asked._replace(storage=storage)
     with listening() as signals:
         results = _go_on(directory, recorded, asked, devices, progress, signals)
         return _confirmed(asked, results, recorded["confirm"], directory, devices, progress, signals)

@@ -21,6 +21,8 @@ class Request(NamedTuple):
         asked: what was asked for, as the manifest has it.
         keep_best: how many of the best members' final states are kept.
         checkpoint_minutes: how long to train between two checkpoints.
+        storage: the URL of an Optuna storage that shows the run, or None; not written down, since it may hold
+            a password.
     """
 
     study: Study
@@ -30,6 +32,7 @@ class Request(NamedTuple):
     asked: dict[str, Any]
     keep_best: int
     checkpoint_minutes: float | int
+    storage: str | None = None
 
     @property
     def members(self) -> int:

@@ -103,6 +103,22 @@ def test_a_run_from_python_is_resumed_from_python(capsys):
     assert "call sweeps.resume(directory, study)" in capsys.readouterr().err
 
 
+def test_a_storage_shows_what_is_finished(finished, capsys):
+    optuna = pytest.importorskip("optuna")
+    assert main(["export", finished, "--to", "optuna", "--out", "files"]) == 0
+    words = ["studies/own.py:mine", "alpha=linspace(0, 0.5, 6)", "seed=range(2)", "--steps", "9", "--quiet"]
+    words += ["--storage", "sqlite:///live.db", "--members-per-chunk", "4"]
+    assert main(["run", *words, "--schedule", "halving(min_steps=3)", "--out", "thinned"]) == 0
+    for url, members, steps in (("sqlite:///files/optuna.db", 4, 3), ("sqlite:///live.db", 12, 9)):
+        trials = optuna.load_study(study_name="mine", storage=url).get_trials()
+        assert sorted(trial.user_attrs["member"] for trial in trials) == list(range(members))
+        done = [trial for trial in trials if trial.user_attrs["status"] == "done"]
+        assert done and all(trial.intermediate_values[steps] == trial.value for trial in done)
+    assert {trial.user_attrs["status"] for trial in trials} == {"done", "stopped"}
+    assert main(["run", *words[:-4], "--storage", "nonsense", "--out", "other"]) == 2
+    assert "storage is the URL of a database" in capsys.readouterr().err and not Path("other").exists()
+
+
 def test_a_replay_that_differs_is_exit_status_1(finished, capsys):
     (chunk,) = Path(finished, "chunks").iterdir()
     rows = pq.read_table(chunk / "metrics.parquet")

@@ -10,10 +10,10 @@ import pytest
 SWEEPS = Path(__file__).parents[2] / "sweeps"
 ORDER = """
     space grammar trial data lowering pooling network divergence supervision linen population axes
-    optuna_search search optuna_mirror standing brackets evolution schedule streams planning devices checking
-    execute measurement tables durability rungs store lock checkpoints kept manifest proposals request
-    intervals statistics labelled selection results export report.figures progress signals preparation
-    training course loop repetition status report.summary studies reference cli
+    optuna_search search optuna_mirror standing brackets evolution schedule streams planning devices
+    checking execute measurement tables durability rungs store lock checkpoints kept manifest proposals
+    request intervals statistics labelled selection results dashboard export report.figures progress
+    signals preparation training course loop repetition status report.summary studies reference cli
 """.split()
 
 
