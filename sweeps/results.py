@@ -271,6 +271,43 @@ class Results:
             member = best[0] if best else 0
         return kept.load_kept(self.directory, study, wanted.population, member)
 
+    def report(self, path: str | Path) -> Path:
+        """Writes the report: one HTML file that opens without a network and can be mailed.
+
+        Args:
+            path: the file; one of that name is replaced.
+
+        Returns:
+            The file, there whole or not at all.
+
+        Raises:
+            StudyError: Plotly is not installed, or the file cannot be written.
+        """
+        from sweeps.report import page
+
+        return page.write(self, path)
+
+    def figure(self, field: str, metric: str | None = None) -> Any:
+        """A figure for a paper: the metric at the last step against one swept field.
+
+        A dot per member, mean and 95 % interval; what the band is over stands under the axis.
+
+        Args:
+            field: a numeric swept field.
+            metric: a metric's name; None takes the study's.
+
+        Returns:
+            A `matplotlib.figure.Figure`; `savefig` writes it as PDF, PNG or SVG.
+
+        Raises:
+            StudyError: matplotlib is not installed, the field was not swept or is not a number, or the metric
+                is unknown.
+        """
+        _check_installed("matplotlib")
+        from sweeps.report import figures
+
+        return figures.metric_against_field(self, field, metric)
+
     def _table(self, kind: str, place: int) -> pa.Table:
         if self.tables is not None:
             return self.tables[place]
