@@ -283,9 +283,7 @@ class Results:
         Raises:
             StudyError: Plotly is not installed, or the file cannot be written.
         """
-        from sweeps.report import page
-
-        return page.write(self, path)
+        return _drawing("page").write(self, path)
 
     def figure(self, field: str, metric: str | None = None) -> Any:
         """A figure for a paper: the metric at the last step against one swept field.
@@ -293,20 +291,17 @@ class Results:
         A dot per member, mean and 95 % interval; what the band is over stands under the axis.
 
         Args:
-            field: a numeric swept field.
+            field: a swept field.
             metric: a metric's name; None takes the study's.
 
         Returns:
             A `matplotlib.figure.Figure`; `savefig` writes it as PDF, PNG or SVG.
 
         Raises:
-            StudyError: matplotlib is not installed, the field was not swept or is not a number, or the metric
-                is unknown.
+            StudyError: matplotlib is not installed, the field was not swept, or the metric is unknown.
         """
         _check_installed("matplotlib")
-        from sweeps.report import figures
-
-        return figures.metric_against_field(self, field, metric)
+        return _drawing("figures").metric_against_field(self, field, metric)
 
     def _table(self, kind: str, place: int) -> pa.Table:
         if self.tables is not None:
@@ -348,6 +343,11 @@ def _by_seed(rows: Sequence[Configuration], seeds: Sequence[np.ndarray]) -> tupl
     table[row, column] = np.concatenate([each.values for each in rows])
     there[row, column] = True
     return table, there
+
+
+def _drawing(name: str) -> Any:
+    # What draws results is made of them, and of packages that nobody waits for who does not draw.
+    return importlib.import_module(f"sweeps.report.{name}")
 
 
 def _check_installed(package: str) -> Any:

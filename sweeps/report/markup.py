@@ -20,14 +20,14 @@ def escape(text: Any) -> str:
 
 
 def embedded(data: Any) -> str:
-    """Data as JSON that no script element ends in.
+    r"""Data as JSON that no script element ends in.
 
     Args:
         data: what JSON can say, without NaN.
 
     Example:
         >>> embedded({"name": "</script>"})
-        '{"name":"\\\\u003c/script\\\\u003e"}'
+        '{"name":"\\u003c/script\\u003e"}'
     """
     text = json.dumps(data, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
     for character in "<>&\u2028\u2029":

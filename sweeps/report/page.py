@@ -1,19 +1,29 @@
 """The report of a run as one HTML file, which opens without a network and can be mailed."""
 
-import contextlib
 import json
 import os
 from pathlib import Path
 
-from sweeps.report import panels, training_panels
 from sweeps.report.columns import member_columns
 from sweeps.report.markup import embedded, escape, section, table
 from sweeps.report.outcomes import tally
+from sweeps.report.panels import (
+    Part,
+    Study,
+    against_fields,
+    gather,
+    heatmap,
+    importances,
+    parallel,
+    percent_names,
+)
 from sweeps.report.reproduction import circumstances, recipe
 from sweeps.report.sentence import answer, question
+from sweeps.report.training_panels import curves, dead_units, divergences, slopes, stopped
 from sweeps.report.wording import count
 from sweeps.results import Results
 from sweeps.space import StudyError
+from sweeps.store import writing
 
 ASSETS = Path(__file__).parent / "assets"
 SCRIPTS = ("drawing.js", "figures.js", "parallel.js", "members.js", "start.js")
@@ -32,10 +42,9 @@ def write(results: Results, path: str | Path) -> Path:
     Raises:
         StudyError: Plotly is not installed, or the file cannot be written.
     """
-    path = Path(path)
-    text = document(results)
+    path, text = Path(path), document(results)
     temporary = path.with_name(f".{path.name}.tmp")
-    try:
+    with writing(str(path)):
         try:
             with temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
                 file.write(text)
@@ -43,14 +52,8 @@ def write(results: Results, path: str | Path) -> Path:
                 os.fsync(file.fileno())
             temporary.replace(path)
         except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
-    except OSError as error:
-        raise StudyError(
-            f"`the report can be written` must hold, but got {path}: {error.strerror or error}; name a file in "
-            f"a folder that is there"
-        ) from error
     return path
 
 
@@ -64,13 +67,13 @@ def document(results: Results) -> str:
         StudyError: Plotly is not installed.
     """
     plotly = _plotly()
-    study = panels.gather(results, member_columns)
+    study = gather(results, member_columns)
     parts = _parts(study)
     data = {
         "metric": study.metric,
         "mode": results.manifest["mode"],
         "steps": results.manifest["steps"],
-        "percent": panels.percent_names(study),
+        "percent": percent_names(study),
         "columns": study.columns.columns,
         "fields": study.columns.fields,
     }
@@ -104,25 +107,25 @@ def _filled(template: str, pieces: dict[str, str]) -> str:
     return "".join(text)
 
 
-def _parts(study: panels.Study) -> list[panels.Part]:
-    curves = training_panels.curves(study) if study.finals else None
+def _parts(study: Study) -> list[Part]:
+    drawn = curves(study) if study.finals else None
     found = [
-        panels.against_fields(study),
-        curves,
-        panels.heatmap(study),
-        panels.parallel(study),
-        panels.importances(study),
-        training_panels.stopped(study),
-        training_panels.dead_units(study),
-        training_panels.slopes(study, curves.data["curves"]) if curves else None,
-        training_panels.divergences(study),
+        against_fields(study),
+        drawn,
+        heatmap(study),
+        parallel(study),
+        importances(study),
+        stopped(study),
+        dead_units(study),
+        slopes(study, drawn.data["curves"]) if drawn else None,
+        divergences(study),
         _members(study),
         _reproduction(study),
     ]
     return [part for part in found if part is not None]
 
 
-def _facts(study: panels.Study) -> str:
+def _facts(study: Study) -> str:
     """What was run, in one line."""
     said = ", ".join(f"{number:,} {status}" for status, number in tally(study.results).items())
     return (
@@ -132,17 +135,21 @@ def _facts(study: panels.Study) -> str:
     )
 
 
-def _members(study: panels.Study) -> panels.Part:
+def _members(study: Study) -> Part:
     shown, total = len(study.columns.rows), len(study.results.members)
-    note = "Metrics are those at the last step, to six digits; – is not set. Headings sort. A filter is a part "
+    note = (
+        "Metrics are those at the last step, to six digits; – is not set. Headings sort. A filter is a part "
+    )
     note += "of the text, a number, or a range: 0.1..0.3, >0.1, <=3."
     if shown < total:
-        note += f" This page holds {shown:,} of the {total:,} members, evenly spaced; members.parquet has all."
+        note += (
+            f" This page holds {shown:,} of the {total:,} members, evenly spaced; members.parquet has all."
+        )
     body = f'<p class="note">{escape(note)}</p><div id="members"></div>'
-    return panels.Part("table", "Every member", section("table", "Every member", body), {})
+    return Part("table", "Every member", section("table", "Every member", body), {})
 
 
-def _reproduction(study: panels.Study) -> panels.Part:
+def _reproduction(study: Study) -> Part:
     manifest = study.results.manifest
     body = f'<pre tabindex="0"><code>{escape(recipe(manifest))}</code></pre>'
     if study.results.directory is not None:
@@ -153,7 +160,7 @@ def _reproduction(study: panels.Study) -> panels.Part:
     body += "<details><summary>The manifest of the run</summary>"
     body += f'<pre tabindex="0"><code>{escape(whole)}</code></pre></details>'
     heading = "How to reproduce it"
-    return panels.Part("reproduce", heading, section("reproduce", heading, body), {})
+    return Part("reproduce", heading, section("reproduce", heading, body), {})
 
 
 def _plotly() -> str:
@@ -164,4 +171,3 @@ def _plotly() -> str:
             "`plotly is installed` must hold for a report, but it is not: pip install 'lrelu-jax[sweeps]'"
         ) from error
     return get_plotlyjs()
-

@@ -4,14 +4,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sweeps.report import importance
 from sweeps.report.axes import Axis, axis_of
 from sweeps.report.columns import Columns
-from sweeps.report.markup import choice, figure, section
+from sweeps.report.importance import MOST_BINS, SMALLEST, Share, explained, quantile_cells
 from sweeps.report.marginals import Marginal, marginal, places
+from sweeps.report.markup import choice, figure, section
 from sweeps.report.wording import compact, count, is_share, listing
 from sweeps.results import Configuration, Results
 
+ENDED = ("done", "diverged", "failed")
+MOST_LINES = 2000  # as in assets/parallel.js
 MOST_AXES = 8  # parallel coordinates with more than these cannot be read
 
 
@@ -40,6 +42,17 @@ class Study(NamedTuple):
     def metric(self) -> str:
         """The study's metric."""
         return str(self.results.manifest["metric"])
+
+    @property
+    def scored(self) -> bool:
+        """Whether any member has a finite final metric."""
+        return self.metric in self.finals and bool(np.isfinite(self.finals[self.metric]).any())
+
+    @property
+    def ended(self) -> bool:
+        """Whether any member has come to its end."""
+        status = self.results.members["status"].to_pylist()
+        return self.metric in self.finals and any(each in ENDED for each in status)
 
     def along(self, axis: Axis, metric: str) -> Marginal:
         """A metric along a field."""
@@ -70,14 +83,12 @@ def gather(results: Results, columns_of: Any) -> Study:
     finals = {name: results.final(name) for name in names}
     axes = [axis_of(results, field) for field in results.swept]
     seeds = results.members["seed"].to_numpy()
-    return Study(
-        results, rows, axes, finals, seeds, places(results, rows), columns_of(results, axes, finals)
-    )
+    return Study(results, rows, axes, finals, seeds, places(results, rows), columns_of(results, axes, finals))
 
 
 def against_fields(study: Study) -> Part | None:
     """The metric against each swept field."""
-    if not study.axes:
+    if not study.axes or not study.ended:
         return None
     figures, data = [], []
     stopped = int((study.results.members["status"].to_numpy(zero_copy_only=False) == "stopped").sum())
@@ -88,7 +99,9 @@ def against_fields(study: Study) -> Part | None:
         caption = f"A dot is one member; line and band: {found.band}. "
         caption += "A mark at the lower edge is a member that diverged or has no finite value. "
         if stopped:
-            caption += f"{count(stopped, 'member')} that were stopped early have no value and are not in the means, "
+            caption += (
+                f"{count(stopped, 'member')} that were stopped early have no value and are not in the means, "
+            )
             caption += "which are too good where many were stopped. "
         caption += f"{count(unset, 'member')} in which it is not set are left out." if unset else ""
         label = f"{study.metric} against {axis.field}, a dot per member, with means and intervals"
@@ -100,7 +113,7 @@ def against_fields(study: Study) -> Part | None:
 
 def heatmap(study: Study) -> Part | None:
     """Two fields at a time."""
-    if len(study.axes) < 2:
+    if len(study.axes) < 2 or not study.ended:
         return None
     fields = list(study.results.swept)
     controls = (
@@ -120,16 +133,21 @@ def heatmap(study: Study) -> Part | None:
 
 def parallel(study: Study) -> Part | None:
     """All fields and metrics at once, to be brushed."""
-    if not study.axes:
+    if not study.axes or not study.scored:
         return None
     names = [*study.results.swept, *[name for name in study.finals if name != study.metric]]
     names = [*names[: MOST_AXES - 1], study.metric]
     caption = (
         "A line is one member, darker where the metric is better (paler in the dark theme: the stronger the "
-        "line, the better). Drag along an axis to choose a range; the table of members below then shows those "
-        "members only. By keyboard, write the range, such as 0.1..0.3, into the filter boxes of that table. "
-        "Members without a final value have no line. "
+        "line, the better). Drag along an axis to choose a range; the table of members below then shows "
+        "those members only. By keyboard, write the range, such as 0.1..0.3, into the filter boxes of that "
+        "table. Members without a final value have no line. "
     )
+    if int(np.isfinite(study.finals[study.metric]).sum()) > MOST_LINES:
+        caption += (
+            f"{MOST_LINES:,} lines are drawn: the best members, and others spread evenly over the ranking; "
+        )
+        caption += "a range that is chosen holds for all members. "
     left_out = len(study.axes) + len(study.finals) - len(names)
     caption += f"{left_out} further fields and metrics are in the table only." if left_out > 0 else ""
     label = f"parallel coordinates of {listing(names)}"
@@ -141,7 +159,7 @@ def parallel(study: Study) -> Part | None:
 
 def importances(study: Study) -> Part | None:
     """How much each field explains."""
-    if not study.axes:
+    if not study.axes or not study.scored:
         return None
     heading = "How much each field explains"
     shares, method = _shares(study)
@@ -162,13 +180,13 @@ def means(found: Marginal) -> dict[str, Any]:
     return {"mean": compact(found.mean), "low": compact(found.low), "high": compact(found.high)}
 
 
-def _shares(study: Study) -> tuple[list[importance.Share], str]:
+def _shares(study: Study) -> tuple[list[Share], str]:
     """The share of each field, the largest first, and how it was computed."""
     values = study.finals[study.metric]
     alone = len(study.axes) == 1
     if alone:
         units, finite = values, np.isfinite(values)
-        what, rest = "members", "is what differs between seeds"
+        what, one, rest = "members", "member", "is what differs between seeds"
         cells = [study.axes[0].values[finite]]
     else:
         units = np.asarray([row.interval.mean for row in study.rows])
@@ -176,17 +194,17 @@ def _shares(study: Study) -> tuple[list[importance.Share], str]:
         first = np.searchsorted(
             study.results.members["member"].to_numpy(), [row.members[0] for row in study.rows]
         )
-        what, rest = "configuration means", "is interaction between fields, and noise"
+        what, one, rest = "configurations", "configuration mean", "is interaction between fields, and noise"
         cells = [axis.values[first][finite] for axis in study.axes]
     found = []
     for axis, own in zip(study.axes, cells, strict=True):
-        share = importance.explained(importance.quantile_cells(own), units[finite])
-        found += [importance.Share(axis.field, *share)] if share else []
+        share = explained(quantile_cells(own), units[finite])
+        found += [Share(axis.field, *share)] if share else []
     found.sort(key=lambda share: -share.share)
     lost = int((~finite).sum())
     method = (
-        f"The share of the variance of {count(int(finite.sum()), 'unit').replace('unit', what.removesuffix('s'))} "
-        f"that each field explains by itself, in at most {importance.MOST_BINS} bins (one-way analysis of "
+        f"The share of the variance of {count(int(finite.sum()), one)} that each "
+        f"field explains by itself, in at most {MOST_BINS} bins (one-way analysis of "
         f"variance, epsilon squared); the bar is its 95 % bootstrap interval over {what}. What no field "
         f"explains {rest}. A small share is no proof that a field does not matter: it may matter only "
         f"together with another, or outside the range that was swept."
@@ -195,8 +213,8 @@ def _shares(study: Study) -> tuple[list[importance.Share], str]:
         method += f" {lost:,} without a finite value are left out."
     if not found:
         return [], (
-            f"Not computed: it takes at least {importance.SMALLEST} {what} with finite values that differ, and "
-            f"levels with at least two of them on average."
+            f"Not computed: it takes at least {SMALLEST} {what} with finite values that differ, "
+            f"and levels with at least two of them on average."
         )
     return found, method
 

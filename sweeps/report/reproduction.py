@@ -34,7 +34,7 @@ def recipe(manifest: Mapping[str, Any]) -> str:
         f"mode={manifest['mode']!r}, space={{",
         *(f"    {name!r}: {domain!r}," for name, domain in space.items()),
         "})",
-        f"results = sweeps.run(study, out=\"runs/again\"{words})",
+        f'results = sweeps.run(study, out="runs/again"{words})',
     ]
     return "\n".join(lines)
 
@@ -56,7 +56,10 @@ def circumstances(results: Results) -> list[tuple[str, str]]:
         ("batch size", _text(manifest.get("batch_size"))),
         ("batches", _text(manifest.get("batches"))),
         ("the same for all", "; ".join(f"{name} = {value}" for name, value in _fixed(results).items())),
-        ("versions", ", ".join(f"{name} {version}" for name, version in manifest.get("versions", {}).items())),
+        (
+            "versions",
+            ", ".join(f"{name} {version}" for name, version in manifest.get("versions", {}).items()),
+        ),
         ("hardware", _hardware(setting)),
         ("numerical setting", ", ".join(f"{name} {value}" for name, value in setting.items())),
         ("fingerprint", _text(manifest.get("fingerprint"))),

@@ -105,4 +105,3 @@ def _baseline(results: Results, winner: Configuration, percent: bool) -> list[st
             told = ", which cannot be told from it" if row.tied else ""
             sentences.append(f"The default, {point(row.config, symbols=True)}, reached {said}{told}.")
     return sentences
-

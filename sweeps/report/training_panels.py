@@ -16,16 +16,25 @@ SLOPE = re.compile(r"slope|alpha", re.IGNORECASE)
 MOST_LAYERS = 8
 
 
-def curves(study: Study) -> Part:
+def curves(study: Study) -> Part | None:
     """The metrics against steps."""
+    if not len(study.results.metrics):
+        return None
     slopes = slope_names(study)
     names = sorted(study.finals, key=lambda name: (name != study.metric, name not in slopes))
     data = learning_curves(study.results, study.rows, names)
-    shown = ["the best", f"the best and others, {BEST} in all", "all on this page"]
+    held = len(data["configurations"])
+    if held == 1:
+        data["groups"], shown = [], []
+    elif held <= BEST:
+        data["groups"], shown = ["all", "best"], [f"all {held}", "the best"]
+    else:
+        data["groups"] = ["some", "best", "all"]
+        shown = [f"{BEST}, from the best to the worst", "the best", f"all {held} on this page"]
     single = [f"rank {each['rank']}: {each['label']}" for each in data["configurations"]]
     controls = (
         f'<div class="controls">{choice("curve-metric", "Metric", list(data["metrics"]))}'
-        f"{choice('curve-which', 'Configurations', [*shown, *single], 1)}"
+        f"{choice('curve-which', 'Configurations', [*shown, *single])}"
         '<label><input type="checkbox" id="curve-members"> each member</label></div>'
     )
     caption = (
@@ -34,7 +43,9 @@ def curves(study: Study) -> Part:
     )
     caption += data["left_out"][:1].upper() + data["left_out"][1:] + "." if data["left_out"] else ""
     body = figure("curves", f"learning curves of {study.metric}", caption.strip(), controls, 420)
-    return Part("curves-part", "Learning curves", section("curves-part", "Learning curves", body), {"curves": data})
+    return Part(
+        "curves-part", "Learning curves", section("curves-part", "Learning curves", body), {"curves": data}
+    )
 
 
 def stopped(study: Study) -> Part | None:
@@ -46,7 +57,11 @@ def stopped(study: Study) -> Part | None:
     body = table(("step", "members that reached it", "stopped there"), rows, "Rungs")
     heading = "Rungs, and who was stopped"
     if study.axes:
-        body += _ends(study, "ends-stopped", "The last step that members were trained for: the larger the dot, the more of them.")
+        body += _ends(
+            study,
+            "ends-stopped",
+            "The last step that members were trained for: the larger the dot, the more of them.",
+        )
     return Part("rungs", heading, section("rungs", heading, body), {})
 
 
@@ -62,12 +77,11 @@ def dead_units(study: Study) -> Part | None:
         return figures(mean, mean, float("nan"), percent=is_share(name, study.finals[name]))
 
     own = np.isin(study.results.members["member"].to_numpy(), best.members)
-    rows = [
-        (name, said(name, study.finals[name][own]), said(name, study.finals[name]))
-        for name in names
-    ]
+    rows = [(name, said(name, study.finals[name][own]), said(name, study.finals[name])) for name in names]
     body = table(
-        ("layer", "mean of the best configuration", "mean of all members"), rows, "Dead units at the last step"
+        ("layer", "mean of the best configuration", "mean of all members"),
+        rows,
+        "Dead units at the last step",
     )
     data, figures_html, drawn = [], [], names[:MOST_LAYERS]
     for place, axis in enumerate(study.axes):
@@ -94,7 +108,9 @@ def slopes(study: Study, held: dict[str, Any]) -> Part | None:
     caption = "A line per slope: mean over the seeds of the chosen configuration; band: its 95 % interval."
     controls = f'<div class="controls">{choice("slope-which", "Configuration", labels)}</div>'
     body = figure("slopes", f"{listing(names)} over training", caption, controls)
-    return Part("slopes-part", "Learned slopes", section("slopes-part", "Learned slopes", body), {"slopes": names})
+    return Part(
+        "slopes-part", "Learned slopes", section("slopes-part", "Learned slopes", body), {"slopes": names}
+    )
 
 
 def divergences(study: Study) -> Part:
@@ -109,7 +125,11 @@ def divergences(study: Study) -> Part:
     body = f"<p>{escape(said)}, of {count(len(study.results.members), 'member')}. Their last step is the one "
     body += "at which the loss or a parameter was no longer finite, or the loss passed the study's bound.</p>"
     if study.axes:
-        body += _ends(study, "ends-diverged", "The step at which members diverged: the larger the cross, the more of them.")
+        body += _ends(
+            study,
+            "ends-diverged",
+            "The step at which members diverged: the larger the cross, the more of them.",
+        )
     rows = [
         (loss.member, loss.seed, loss.config, loss.status, "–" if loss.step is None else f"{loss.step:,}")
         for loss in listed

@@ -74,7 +74,7 @@ def point(config: Mapping[str, Any], *, symbols: bool = False) -> str:
         symbols: whether a field goes by its symbol, where it has one.
     """
     named = {SYMBOLS.get(name, name) if symbols else name: value for name, value in config.items()}
-    return ", ".join(f"{name} = {number(value)}" for name, value in named.items()) or "every field as it is"
+    return ", ".join(f"{name} = {number(value)}" for name, value in named.items()) or "the one configuration"
 
 
 def count(amount: int, noun: str) -> str:

@@ -32,7 +32,16 @@ MANIFEST = {
 
 
 def run_of(
-    space, seeds=8, *, levels=None, extra=(), diverged=(), stopped=None, pending=(), evaluations=10, **manifest
+    space,
+    seeds=8,
+    *,
+    levels=None,
+    extra=(),
+    diverged=(),
+    stopped=None,
+    pending=(),
+    evaluations=10,
+    **manifest,
 ):
     """A run whose metric is best near alpha = 0.1 and learning_rate = 1e-3.
 
@@ -77,7 +86,9 @@ def run_of(
     final = 0.96 + 0.004 * noise[:, 0] + 0.003 * np.random.default_rng(1).normal(0, 1, seeds)[seed]
     final -= sum(_penalty(name, values) for name, values in columns.items())
     final = np.clip(final, 0, 1)
-    ends = np.where(np.isfinite(diverged_at), diverged_at, np.where(np.isfinite(stopped_at), stopped_at, said["steps"]))
+    ends = np.where(
+        np.isfinite(diverged_at), diverged_at, np.where(np.isfinite(stopped_at), stopped_at, said["steps"])
+    )
     ends[list(pending)] = 0
     there = steps <= ends[:, None]
     curve = final[:, None] * (1 - np.exp(-5 * steps / said["steps"]))
@@ -86,7 +97,9 @@ def run_of(
         metrics[name] = np.clip(0.02 * (place + 1) + 0.01 * noise[:, 1:] + 0 * curve, 0, 1)
     rows = {name: values[there].astype(np.float32) for name, values in metrics.items()}
     table = {"member": np.nonzero(there)[0], "step": np.broadcast_to(steps, there.shape)[there]}
-    return Results(said | {"space": {**space, "seed": f"range(0, {seeds})"}}, tables=(members, pa.table(table | rows)))
+    return Results(
+        said | {"space": {**space, "seed": f"range(0, {seeds})"}}, tables=(members, pa.table(table | rows))
+    )
 
 
 def _penalty(name, values):

@@ -9,10 +9,12 @@ import pytest
 
 SWEEPS = Path(__file__).parents[2] / "sweeps"
 ORDER = """
-    space grammar trial data lowering pooling network supervision linen population streams planning devices
-    checking execute measurement tables store lock checkpoints kept manifest request intervals statistics
-    labelled selection results export report.figures progress signals preparation training course loop replay
-    status report.summary studies reference cli
+    space grammar trial data lowering pooling network supervision linen population streams planning
+    devices checking execute measurement tables store lock checkpoints kept manifest request intervals
+    statistics labelled selection results export report.wording report.axes report.marginals
+    report.figures report.importance report.curves report.columns report.outcomes report.markup
+    report.panels report.training_panels report.sentence report.reproduction report.page progress signals
+    preparation training course loop replay status report.summary studies reference cli
 """.split()
 
 

@@ -104,8 +104,11 @@ function cellTicks(field, most) {
   const every = Math.max(1, Math.ceil(field.labels.length / most));
   const places = field.labels.map((_, place) => place).filter((place) => place % every === 0);
   const text = (place) => (field.binned ? shortNumber(field.centers[place]) : field.labels[place]);
-  const shorten = (label) => (label.length > 22 ? `${label.slice(0, 20)}…` : label);
-  return { tickmode: "array", tickvals: places, ticktext: places.map((place) => plain(shorten(text(place)))) };
+  return { tickmode: "array", tickvals: places, ticktext: places.map((place) => plain(shortened(text(place)))) };
+}
+
+function shortened(label) {
+  return label.length > 22 ? `${label.slice(0, 20)}…` : label;
 }
 
 function layout(more) {

@@ -80,7 +80,7 @@ function againstPanel(place) {
       });
     }
     traces.push(...meanTraces(field, DATA.against[place], blue, "mean"));
-    legend.push({ label: "one member", shape: "dot", color: grey }, { label: "mean and 95 % interval", color: blue });
+    legend.push({ label: "one member", shape: "dot", color: grey }, { label: meansLabel(DATA.against[place]), color: blue });
   }
   if (lost.length) {
     const x = positions(field, lost), line = { color: red, width: 1.5 };
@@ -103,13 +103,18 @@ function againstPanel(place) {
   };
 }
 
+function meansLabel(found) {
+  return found.low.some((low) => low !== null) ? "mean and 95 % interval" : "mean";
+}
+
+// What is drawn: a group of configurations, or the one that was chosen.
 function curveChoice() {
-  const held = DATA.curves.configurations.length;
+  const held = DATA.curves.configurations.length, groups = DATA.curves.groups;
   const which = Number(document.getElementById("curve-which").value);
-  if (which === 0) return [0];
-  if (which > 2) return [which - 3];
+  if (which >= groups.length) return [which - groups.length];
+  if (groups[which] === "best") return [0];
   const all = [...Array(held).keys()];
-  if (which === 2 || held <= 8) return all;
+  if (groups[which] === "all") return all;
   return [...new Set([...Array(8).keys()].map((place) => Math.round((place * (held - 1)) / 7)))];
 }
 

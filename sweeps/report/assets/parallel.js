@@ -1,5 +1,7 @@
 // Parallel coordinates, whose brushes and the filters of the table are one thing.
 
+const MOST_LINES = 2000; // a browser without a graphics processor takes seconds for these, and minutes for more
+const BEST_LINES = 200;
 let settingBrushes = false;
 
 function hasWebgl() {
@@ -13,7 +15,8 @@ function dimensions(rows) {
     const column = (field && fieldColumn(name)) || metricColumn(name);
     const label = plain(name.length > 18 ? `…${name.slice(-17)}` : name);
     if (field && !field.numeric) {
-      const { tickvals, ticktext } = cellTicks(field, 16);
+      const { tickvals } = cellTicks(field, 16);
+      const ticktext = tickvals.map((place) => shortened(field.labels[place])); // read as text, unlike other ticks
       return { column, cells: field, spec: { label, values: rows.map((row) => field.cells[row]), tickvals, ticktext } };
     }
     const numbers = rows.map((row) => column.values[row]);
@@ -40,8 +43,9 @@ function parallelPanel() {
     (DATA.fields.some((field) => field.name === name) && fieldColumn(name)) || metricColumn(name));
   const categories = DATA.fields.filter((field) => !field.numeric).map((field) => field.name);
   const whole = (row) => columns.every((column) => column.values[row] !== null || categories.includes(column.name));
-  const rows = [...Array(ROWS).keys()].filter(whole);
-  if (!rows.length) return { message: "No member has a finite value at the last step." };
+  const every = [...Array(ROWS).keys()].filter(whole);
+  if (!every.length) return { message: "No member has a finite value at the last step." };
+  const rows = every.length > MOST_LINES ? someLines(every) : every;
   const found = dimensions(rows);
   for (const dimension of found) {
     const range = brushOf(dimension);
@@ -52,13 +56,13 @@ function parallelPanel() {
   return {
     traces: [{
       type: "parcoords", dimensions: found.map((dimension) => dimension.spec),
-      line: { color: rows.map((row) => metric[row]), colorscale: scale(DATA.metric) },
+      line: { color: rows.map((row) => metric[row]), colorscale: lineScale() },
       unselected: { line: { color: themeColor("grey"), opacity: 0.06 } },
       labelfont: { color: text, size: 13 }, tickfont: { color: text, size: 12 }, rangefont: { color: "rgba(0,0,0,0)" },
       labelangle: found.length > 4 ? -14 : 0,
     }],
     layout: layout({
-      height: 420, margin: { l: 50, r: 60, t: found.length > 4 ? 80 : 50, b: 24 },
+      height: 420, margin: { l: 70, r: 70, t: found.length > 4 ? 90 : 70, b: 24 },
       width: Math.max(place.clientWidth, 100 * found.length),
     }),
     after: (element) => {
@@ -68,6 +72,21 @@ function parallelPanel() {
       element.on("plotly_restyle", () => settingBrushes || readBrushes(element, found));
     },
   };
+}
+
+// Lines are thin: their weak end is stronger than that of an area.
+function lineScale() {
+  const colors = scale(DATA.metric);
+  return colors.map(([place, color]) => [place, color === "#d3e0ec" ? "#a3bdd6" : color]);
+}
+
+// The best members, and others spread evenly over the ranking; the best are drawn last, on top.
+function someLines(rows) {
+  const values = metricColumn(DATA.metric).values, sign = DATA.mode === "max" ? 1 : -1;
+  const ranked = [...rows].sort((one, other) => sign * (values[one] - values[other]));
+  const others = ranked.slice(0, ranked.length - BEST_LINES), every = others.length / (MOST_LINES - BEST_LINES);
+  const spread = [...Array(MOST_LINES - BEST_LINES).keys()].map((place) => others[Math.floor(place * every)]);
+  return [...spread, ...ranked.slice(-BEST_LINES)];
 }
 
 // The ranges that are brushed, as texts of the table's filters.
