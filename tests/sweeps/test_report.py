@@ -18,6 +18,7 @@ from sweeps.report.marginals import marginal, places, student_rows
 from sweeps.report.reproduction import recipe
 from sweeps.report.sentence import answer, question
 from sweeps.report.wording import figures
+from sweeps.results import Results
 from sweeps.space import StudyError
 from sweeps.statistics import student_interval
 from tests.sweeps import tiny_networks
@@ -145,7 +146,7 @@ def test_nothing_in_the_page_is_loaded_from_elsewhere():
     policy = next(each["content"] for tag, each in found.elements if each.get("http-equiv"))
     assert policy.startswith("default-src 'none';") and "http" not in policy and "connect-src" not in policy
     scripts = [attributes for tag, attributes in found.elements if tag == "script"]
-    assert [script.get("type") for script in scripts] == [None, "application/json", None]
+    assert [script.get("type") for script in scripts] == ["application/json", None, None]
 
 
 def test_names_that_are_html_are_shown_as_text():
@@ -267,7 +268,7 @@ def with_finals(results, values):
         if step == results.manifest["steps"]:
             metrics["test/accuracy"][row] = values[member]
     table = results.metrics.from_pydict(metrics)
-    return sweeps.results.Results(results.manifest, tables=(results.members, table))
+    return Results(results.manifest, tables=(results.members, table))
 
 
 def answered(means, spread=0.002, seeds=8, **options):
@@ -323,9 +324,7 @@ def test_a_confirmed_answer_says_so_and_names_the_default():
     )
     fresh = run_of(SPACE, 4, levels={"alpha": [0.01, ALPHAS[-1]]})
     fresh = with_finals(fresh, [0.5, 0.51, 0.52, 0.53, 0.6, 0.61, 0.62, 0.63])
-    confirmed = sweeps.results.Results(
-        results.manifest, tables=(results.members, results.metrics), confirmation=fresh
-    )
+    confirmed = Results(results.manifest, tables=(results.members, results.metrics), confirmation=fresh)
     first, *rest = answer(confirmed, confirmed.configurations())
     assert first.startswith("α = 0.3: 62 % ± 2 on test/accuracy, 4 seeds")
     assert rest[:2] == [
@@ -424,7 +423,9 @@ def test_importance_finds_what_explains_the_variance():
     values = 2.0 * strong + 0.5 * weak + random.normal(0, 0.5, 400)
     true = np.array([4 * 1.25, 0.25 * 1.25, 0]) / (4 * 1.25 + 0.25 * 1.25 + 0.25)
     for cells, expected in zip((strong, weak, nothing), true, strict=True):
-        share, low, high = explained(cells, values)
+        found = explained(cells, values)
+        assert found is not None
+        share, low, high = found
         assert abs(share - expected) < 0.05 and low <= share <= high and high - low < 0.2
     assert explained(strong[:7], values[:7]) is None
     assert explained(np.zeros(20, int), values[:20]) is None

@@ -184,7 +184,7 @@ function heatPanel() {
   }));
   if (!flat.length && !masked.length) return { message: "No member has come to its end yet." };
   const width = document.getElementById("heat").clientWidth;
-  const room = across.labels.length * 62 < width - 150 && up.labels.length <= 14;
+  const room = across.labels.length * 62 < width - 150 && up.labels.length * across.labels.length <= 144;
   const log = flat.length > 1 && low > 0 && high > 1000 * low;
   const shown = log ? mean.map((line) => line.map((value) => value && Math.log10(value))) : mean;
   const bar = { thickness: 12, outlinewidth: 0, title: { text: plain(log ? `log10 of ${name}` : name), side: "right" } };

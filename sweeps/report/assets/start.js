@@ -1,4 +1,5 @@
-// What happens when: figures are drawn when they come near the window, and again when the theme changes.
+// What happens when: the table comes first; figures are drawn once Plotly, which stands last in the page, is
+// there, when they come near the window, and again when the theme changes.
 
 function register() {
   DATA.fields.forEach((_, place) => {
@@ -61,5 +62,6 @@ const watcher = new IntersectionObserver((entries) => {
     }
   }
 }, { rootMargin: "300px" });
-for (const place of document.querySelectorAll(".plot")) watcher.observe(place);
-document.documentElement.dataset.ready = "yes";
+addEventListener("load", () => {
+  for (const place of document.querySelectorAll(".plot")) watcher.observe(place);
+});
