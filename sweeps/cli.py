@@ -29,6 +29,7 @@ from sweeps.space import StudyError
 from sweeps.status import status
 from sweeps.store import MANIFEST, read_manifest
 
+REPORT = "report.html"
 DIFFERS, USAGE_ERROR, INTERRUPTED = 1, 2, 130
 
 RUN_OPTIONS = (  # handed on as they are
@@ -149,6 +150,17 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("member", metavar="MEMBER", type=int, help="the member's id")
     command.add_argument("--quiet", action="store_true", help="print nothing but the comparison")
     command.set_defaults(action=_replay)
+    command = commands.add_parser(
+        "report",
+        help="write the report of a run: one HTML file",
+        description="Write the report of a run, finished or not: one HTML file that opens without a network.",
+    )
+    _add_directory(command)
+    command.add_argument("--out", type=Path, help=f"the file to write (default: DIR/{REPORT})")
+    command.add_argument(
+        "--figures", action="store_true", help="write the figures for a paper beside it, as PDF and PNG"
+    )
+    command.set_defaults(action=_report)
     command = commands.add_parser(
         "export",
         help="write a run's tables in another format",
@@ -310,8 +322,8 @@ def _train(command: str, train: Callable[[], Results], out: Path) -> int:
     print_summary(results)
     from sweeps.report.figures import save_figures
 
-    figures = save_figures(results, out)
-    names = ["manifest.json", "members.parquet", "metrics.parquet", *(path.name for path in figures)]
+    drawn = [results.report(out / REPORT), *save_figures(results, out)]
+    names = ["manifest.json", "members.parquet", "metrics.parquet", *(path.name for path in drawn)]
     print("\n".join(["", f"written to {out}/", *(f"  {name}" for name in names)]))
     return 0
 
@@ -328,6 +340,17 @@ def _replay(options: argparse.Namespace) -> int:
     found = replay(options.directory, options.member, study, progress=not options.quiet)
     print_replay(found)
     return 0 if found.same else DIFFERS
+
+
+def _report(options: argparse.Namespace) -> int:
+    results = load(options.directory)
+    print(results.report(options.out or options.directory / REPORT))
+    if options.figures:
+        from sweeps.report.figures import save_figures
+
+        folder = options.out.parent if options.out else options.directory
+        print("\n".join(map(str, save_figures(results, folder, ("png", "pdf")))))
+    return 0
 
 
 def _export(options: argparse.Namespace) -> int:

@@ -288,6 +288,38 @@ class Results:
         changed = {name: row[0][name] for name in traced} if row else {}
         return kept.load_kept(self.directory, study, with_values(population, {member: changed}), member)
 
+    def report(self, path: str | Path) -> Path:
+        """Writes the report: one HTML file that opens without a network and can be mailed.
+
+        Args:
+            path: the file; one of that name is replaced.
+
+        Returns:
+            The file, there whole or not at all.
+
+        Raises:
+            StudyError: Plotly is not installed, or the file cannot be written.
+        """
+        return _drawing("page").write(self, path)
+
+    def figure(self, field: str, metric: str | None = None) -> Any:
+        """A figure for a paper: the metric at the last step against one swept field.
+
+        A dot per member, mean and 95 % interval; what the band is over stands under the axis.
+
+        Args:
+            field: a swept field.
+            metric: a metric's name; None takes the study's.
+
+        Returns:
+            A `matplotlib.figure.Figure`; `savefig` writes it as PDF, PNG or SVG.
+
+        Raises:
+            StudyError: matplotlib is not installed, the field was not swept, or the metric is unknown.
+        """
+        _check_installed("matplotlib")
+        return _drawing("figures").metric_against_field(self, field, metric)
+
     def _table(self, kind: str, place: int) -> pa.Table:
         if self.tables is not None:
             return self.tables[place]
@@ -328,6 +360,11 @@ def _by_seed(rows: Sequence[Configuration], seeds: Sequence[np.ndarray]) -> tupl
     table[row, column] = np.concatenate([each.values for each in rows])
     there[row, column] = True
     return table, there
+
+
+def _drawing(name: str) -> Any:
+    # What draws results is made of them, and of packages that nobody waits for who does not draw.
+    return importlib.import_module(f"sweeps.report.{name}")
 
 
 def _check_installed(package: str) -> Any:

@@ -1,19 +1,27 @@
-"""Figures of a run, drawn with matplotlib."""
+"""Figures of a run for a paper, drawn with matplotlib."""
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
-from sweeps import statistics
+from sweeps.report.axes import axis_of
+from sweeps.report.marginals import marginal, places, student_rows
+from sweeps.report.wording import count, is_share
 from sweeps.results import Configuration, Results
 from sweeps.space import StudyError
+from sweeps.store import writing
+from sweeps.trial import unknown
 
 # Okabe and Ito (2008): told apart with every common colour blindness.
 BLUE, ORANGE, GREY, VERMILION = "#0072B2", "#E69F00", "#999999", "#D55E00"
 MOST_CURVES = 16
+FORMATS = ("png", "pdf", "svg")
 
 
 def metric_against_field(results: Results, field: str, metric: str | None = None) -> Figure:
@@ -21,32 +29,40 @@ def metric_against_field(results: Results, field: str, metric: str | None = None
 
     Args:
         results: a run.
-        field: a numeric swept field.
+        field: a swept field.
         metric: a metric; None takes the study's.
 
     Raises:
-        StudyError: the field was not swept or is not a number, or the metric is unknown.
+        StudyError: the field was not swept, or the metric is unknown.
     """
     metric = results.check_metric(metric)
     values = results.final(metric)
     if field not in results.swept:
         raise StudyError(
-            f"`a swept field` must hold, but got {field!r}; there are {', '.join(results.swept) or 'none'}"
+            f"`a swept field` must hold, but got {unknown(field, results.swept)}"
+            if results.swept
+            else f"`a swept field` must hold, but got {field!r}; no field was swept"
         )
-    column = results.members[field].to_pylist()
-    if not all(isinstance(value, float | int) for value in column):
-        raise StudyError(f"`field {field} is numeric` must hold, but got {next(iter(set(column)))!r}")
-    at = np.asarray(column, dtype=np.float64)
+    axis = axis_of(results, field)
+    configurations = places(results, results.configurations())
+    found = marginal(axis, values, results.members["seed"].to_numpy(), configurations)
     figure, axes = _figure()
-    levels = np.unique(at)
-    intervals = [statistics.student_interval(_finite(values[at == level])) for level in levels]
-    mean, low, high = (np.asarray(bounds) for bounds in zip(*intervals, strict=True))
+    spread = 0.0 if axis.numeric else 0.15  # so that dots of one category do not hide each other
+    at = axis.values + spread * np.random.default_rng(0).uniform(-1, 1, len(axis.values))
     axes.scatter(at, values, s=14, color=GREY, alpha=0.6, linewidths=0, label="one member")
-    axes.fill_between(
-        levels, low, high, color=BLUE, alpha=0.2, linewidth=0, label="95 % interval of the mean"
-    )
-    axes.plot(levels, mean, color=BLUE, marker="o", markersize=4, label="mean over seeds")
-    diverged = np.isnan(values)
+    if axis.numeric and len(axis.centers) > 1:
+        axes.fill_between(axis.centers, found.low, found.high, color=BLUE, alpha=0.2, linewidth=0)
+        axes.plot(axis.centers, found.mean, color=BLUE, marker="o", markersize=4, label="mean")
+    else:
+        reach = np.nan_to_num(found.high - found.mean)
+        axes.errorbar(
+            axis.centers, found.mean, reach, color=BLUE, fmt="D", markersize=5, capsize=4, label="mean"
+        )
+    if not axis.numeric:
+        axes.set_xticks(axis.centers, [_literal(label) for label in axis.labels])
+    # Members that were stopped or not trained yet have no value either, but have not diverged.
+    status = results.members["status"].to_numpy(zero_copy_only=False)
+    diverged = np.isnan(values) & np.isin(status, ("diverged", "failed", "done"))
     if diverged.any():
         bottom = np.full(int(diverged.sum()), 0.02)
         axes.scatter(
@@ -57,10 +73,14 @@ def metric_against_field(results: Results, field: str, metric: str | None = None
             label="diverged",
             transform=axes.get_xaxis_transform(),
         )
-    if _logarithmic(levels):
+    if axis.log:
         axes.set_xscale("log")
-    axes.set(xlabel=field, ylabel=metric, title=f"{metric} after {results.manifest['steps']} steps")
+    if is_share(metric, values):
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.set(xlabel=_literal(field), ylabel=_literal(metric))
     axes.legend(frameon=False, fontsize="small")
+    steps = count(results.manifest["steps"], "step")
+    _caption(figure, f"After {steps}. Dots: members. Line and band: {found.band}.")
     return figure
 
 
@@ -75,9 +95,12 @@ def learning_curves(results: Results, metric: str | None = None) -> Figure:
     """
     metric = results.check_metric(metric)
     rows = results.configurations()
-    if len(rows) > MOST_CURVES:
-        rows = [rows[place] for place in np.linspace(0, len(rows) - 1, MOST_CURVES).round().astype(int)]
-    rows = sorted(rows, key=lambda row: [(value is not None, value) for value in row.config.values()])
+    every = len(rows)
+    if every > MOST_CURVES:
+        rows = [rows[place] for place in np.linspace(0, every - 1, MOST_CURVES).round().astype(int)]
+    rows = sorted(
+        rows, key=lambda row: [(value is not None, str(type(value)), value) for value in row.config.values()]
+    )
     colors = matplotlib.colormaps["viridis"](np.linspace(0, 0.92, len(rows)))
     member = results.metrics["member"].to_numpy()
     step = results.metrics["step"].to_numpy()
@@ -85,36 +108,64 @@ def learning_curves(results: Results, metric: str | None = None) -> Figure:
     figure, axes = _figure()
     for row, color in zip(rows, colors, strict=True):
         own = np.isin(member, row.members)
-        steps = np.unique(step[own])
-        intervals = [statistics.student_interval(_finite(value[own & (step == at)])) for at in steps]
-        mean, low, high = (np.asarray(bounds) for bounds in zip(*intervals, strict=True))
+        steps, at = np.unique(step[own], return_inverse=True)
+        if not len(steps):
+            continue  # not trained yet
+        table = np.full((len(steps), len(row.members)), np.nan)
+        table[at, np.searchsorted(row.members, member[own])] = value[own]
+        mean, low, high = student_rows(table)
         axes.plot(steps, mean, color=color, linewidth=1.4, label=_label(row))
         axes.fill_between(steps, low, high, color=color, alpha=0.15, linewidth=0)
-    axes.set(xlabel="training steps", ylabel=metric, title=f"{metric}: mean and 95 % interval over seeds")
-    if results.swept:
+    if is_share(metric, value):
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.set(xlabel="training steps", ylabel=_literal(metric))
+    seeds = count(max(len(row.members) for row in rows), "seed")
+    drawn = (
+        "" if len(rows) == every else f" {len(rows)} of {every:,} configurations, from the best to the worst."
+    )
+    _caption(figure, f"Lines and bands: mean and 95 % interval over {seeds}.{drawn}")
+    if results.swept and axes.lines:
         axes.legend(frameon=False, fontsize="x-small", ncols=1 + (len(rows) > 8))
     return figure
 
 
-def save_figures(results: Results, directory: Path) -> list[Path]:
-    """Draws the study's metric against every numeric swept field, and the learning curves, as PNG files.
+def save_figures(
+    results: Results, directory: str | Path, formats: Sequence[str] = ("png",), dpi: int = 150
+) -> list[Path]:
+    """Draws the study's metric against every swept field, and the learning curves.
 
     Args:
         results: a run.
-        directory: where the files go.
+        directory: the folder that the files go to.
+        formats: of `png`, `pdf` and `svg`.
+        dpi: dots per inch of a PNG.
 
     Returns:
         The files.
+
+    Raises:
+        StudyError: a format is unknown, or a file cannot be written.
     """
-    metric = results.manifest["metric"].replace("/", "-")
+    for name in formats:
+        if name not in FORMATS:
+            raise StudyError(
+                f"`a format of {', '.join(FORMATS)}` must hold, but got {unknown(name, FORMATS)}"
+            )
+    metric = _file_name(results.manifest["metric"])
     drawn: dict[str, Any] = {}
     for field in results.swept:
-        if all(isinstance(value, float | int) for value in results.members[field].to_pylist()):
-            drawn[f"{metric}-against-{field}.png"] = metric_against_field(results, field)
-    drawn["learning-curves.png"] = learning_curves(results)
-    for name, figure in drawn.items():
-        figure.savefig(directory / name, dpi=150)
-    return [directory / name for name in drawn]
+        drawn[f"{metric}-against-{_file_name(field)}"] = metric_against_field(results, field)
+    drawn["learning-curves"] = learning_curves(results)
+    paths = []
+    # Type 42 is TrueType, which journals ask for; without a date, the same figure is the same file.
+    with matplotlib.rc_context({"pdf.fonttype": 42, "svg.hashsalt": "sweeps"}), writing("the figures"):
+        for name, figure in drawn.items():
+            for kind in formats:
+                path = Path(directory) / f"{name}.{kind}"
+                dated = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(kind)
+                figure.savefig(path, dpi=dpi, metadata=dated)
+                paths.append(path)
+    return paths
 
 
 def _figure() -> tuple[Figure, Any]:
@@ -126,16 +177,21 @@ def _figure() -> tuple[Figure, Any]:
     return figure, axes
 
 
-def _finite(values: np.ndarray) -> np.ndarray:
-    return values[np.isfinite(values)]
+def _caption(figure: Figure, text: str) -> None:
+    figure.supxlabel(_literal(text), fontsize="small", color="#444444", wrap=True)
 
 
-def _logarithmic(levels: np.ndarray) -> bool:
-    return bool(len(levels) > 2 and levels[0] > 0 and levels[-1] / levels[0] >= 50)
+def _literal(text: str) -> str:
+    """Text that matplotlib does not read as mathematics."""
+    return text.replace("$", r"\$")
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", text).strip("-.") or "unnamed"
 
 
 def _label(row: Configuration) -> str:
     return ", ".join(
-        f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}"
+        f"{_literal(name)}={value:.3g}" if isinstance(value, float) else _literal(f"{name}={value}")
         for name, value in row.config.items()
     )

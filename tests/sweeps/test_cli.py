@@ -37,6 +37,7 @@ def test_run_trains_prints_and_writes(capsys):
     results = sweeps.load("here")
     assert len(results.members) == 12 and results.manifest["steps"] == 20
     assert pq.read_table("here/members.parquet").equals(results.members)
+    assert "report.html" in printed and "digits-mlp" in Path("here/report.html").read_text()
     for name in ("test-accuracy-against-alpha.png", "learning-curves.png"):
         assert name in printed
         assert Path("here", name).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
@@ -67,6 +68,9 @@ def test_a_finished_run_is_resumed_replayed_exported_and_its_status_said(finishe
     said = capsys.readouterr().out.splitlines()
     assert said[0].split() == ["step", "test/loss", "train/loss"]
     assert said[-1] == "member 3: every bit is the same"
+    assert main(["report", finished, "--figures", "--out", "mailed.html"]) == 0
+    assert "mailed.html" in capsys.readouterr().out and Path("mailed.html").stat().st_size > 1e6
+    assert Path("learning-curves.pdf").read_bytes()[:4] == b"%PDF"
     for format, name in (("csv", "members.csv"), ("netcdf", "results.nc")):
         assert main(["export", finished, "--to", format, "--out", "files"]) == 0
         assert f"files/{name}" in capsys.readouterr().out and Path("files", name).stat().st_size > 100

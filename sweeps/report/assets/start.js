@@ -1,0 +1,67 @@
+// What happens when: the table comes first; figures are drawn once Plotly, which stands last in the page, is
+// there, when they come near the window, and again when the theme changes.
+
+function register() {
+  DATA.fields.forEach((_, place) => {
+    PANELS[`against-${place}`] = () => againstPanel(place);
+    if (DATA.dead) PANELS[`dead-${place}`] = () => deadPanel(place);
+  });
+  Object.assign(PANELS, {
+    curves: curvesPanel, heat: heatPanel, parallel: parallelPanel, importance: importancePanel, slopes: slopesPanel,
+    "ends-stopped": () => endsPanel("stopped"), "ends-diverged": () => endsPanel("diverged"),
+  });
+  const listen = (ids, panel) => ids.forEach((id) =>
+    document.getElementById(id)?.addEventListener("change", () => draw(panel)));
+  listen(["curve-metric", "curve-which", "curve-members"], "curves");
+  listen(["heat-x", "heat-y", "heat-value"], "heat");
+  listen(["slope-which"], "slopes");
+  for (const kind of ["stopped", "diverged"]) listen([`ends-${kind}-field`], `ends-${kind}`);
+}
+
+function drawn() {
+  return [...document.querySelectorAll('.plot[data-drawn="yes"]')].map((place) => place.id);
+}
+
+function followTheme() {
+  const button = document.getElementById("theme");
+  const names = { "": "Theme: as the system", light: "Theme: light", dark: "Theme: dark" };
+  button.addEventListener("click", () => {
+    const root = document.documentElement, order = ["", "light", "dark"];
+    const next = order[(order.indexOf(root.dataset.theme || "") + 1) % order.length];
+    if (next) root.dataset.theme = next;
+    else delete root.dataset.theme;
+    button.textContent = names[next];
+    drawn().forEach((id) => draw(id));
+  });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawn().forEach((id) => draw(id)));
+}
+
+function followPrinter() {
+  let theme;
+  addEventListener("beforeprint", () => {
+    theme = document.documentElement.dataset.theme;
+    document.documentElement.dataset.theme = "light";
+    for (const place of document.querySelectorAll(".plot")) draw(place.id, 660); // the width of a page of paper
+  });
+  addEventListener("afterprint", () => {
+    if (theme) document.documentElement.dataset.theme = theme;
+    else delete document.documentElement.dataset.theme;
+    drawn().forEach((id) => draw(id));
+  });
+}
+
+register();
+buildMembers();
+followTheme();
+followPrinter();
+const watcher = new IntersectionObserver((entries) => {
+  for (const entry of entries) {
+    if (entry.isIntersecting) {
+      watcher.unobserve(entry.target);
+      draw(entry.target.id);
+    }
+  }
+}, { rootMargin: "300px" });
+addEventListener("load", () => {
+  for (const place of document.querySelectorAll(".plot")) watcher.observe(place);
+});

@@ -1,0 +1,224 @@
+"""The parts of the page about the metric: what is drawn in each, and the words around it."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sweeps.report.axes import Axis, axis_of
+from sweeps.report.columns import Columns
+from sweeps.report.importance import MOST_BINS, SMALLEST, Share, explained, quantile_cells
+from sweeps.report.marginals import Marginal, marginal, places
+from sweeps.report.markup import choice, figure, section
+from sweeps.report.wording import compact, count, is_share, listing
+from sweeps.results import Configuration, Results
+
+ENDED = ("done", "diverged", "failed")
+MOST_LINES = 2000  # as in assets/parallel.js
+MOST_AXES = 8  # parallel coordinates with more than these cannot be read
+
+
+class Study(NamedTuple):
+    """What the parts of the page are made of.
+
+    Attributes:
+        results: the run.
+        rows: its configurations, the best first.
+        axes: its swept fields.
+        finals: the metrics at the last step, the study's first.
+        seeds: per member.
+        places: per member the place of its configuration.
+        columns: what the page holds of the members.
+    """
+
+    results: Results
+    rows: list[Configuration]
+    axes: list[Axis]
+    finals: dict[str, np.ndarray]
+    seeds: np.ndarray
+    places: np.ndarray
+    columns: Columns
+
+    @property
+    def metric(self) -> str:
+        """The study's metric."""
+        return str(self.results.manifest["metric"])
+
+    @property
+    def scored(self) -> bool:
+        """Whether any member has a finite final metric."""
+        return self.metric in self.finals and bool(np.isfinite(self.finals[self.metric]).any())
+
+    @property
+    def ended(self) -> bool:
+        """Whether any member has come to its end."""
+        status = self.results.members["status"].to_pylist()
+        return self.metric in self.finals and any(each in ENDED for each in status)
+
+    def along(self, axis: Axis, metric: str) -> Marginal:
+        """A metric along a field."""
+        return marginal(axis, self.finals[metric], self.seeds, self.places)
+
+
+class Part(NamedTuple):
+    """A part of the page: its HTML, and what its figures are drawn from."""
+
+    name: str
+    heading: str
+    html: str
+    data: dict[str, Any]
+
+
+def gather(results: Results, columns_of: Any) -> Study:
+    """Everything that the parts are made of, computed once.
+
+    Args:
+        results: a run.
+        columns_of: makes the columns of the results, axes and finals.
+    """
+    rows = results.configurations()
+    metric = str(results.manifest["metric"])
+    names = [name for name in results.metric_names if name != metric]
+    if metric in results.metric_names:
+        names = [metric, *names]
+    finals = {name: results.final(name) for name in names}
+    axes = [axis_of(results, field) for field in results.swept]
+    seeds = results.members["seed"].to_numpy()
+    return Study(results, rows, axes, finals, seeds, places(results, rows), columns_of(results, axes, finals))
+
+
+def against_fields(study: Study) -> Part | None:
+    """The metric against each swept field."""
+    if not study.axes or not study.ended:
+        return None
+    figures, data = [], []
+    stopped = int((study.results.members["status"].to_numpy(zero_copy_only=False) == "stopped").sum())
+    for place, axis in enumerate(study.axes):
+        found = study.along(axis, study.metric)
+        data.append(means(found))
+        unset = int((axis.cells < 0).sum())
+        caption = f"A dot is one member; line and band: {found.band}. "
+        caption += "A mark at the lower edge is a member that diverged or has no finite value. "
+        if stopped:
+            caption += (
+                f"{count(stopped, 'member')} that were stopped early have no value and are not in the means, "
+            )
+            caption += "which are too good where many were stopped. "
+        caption += f"{count(unset, 'member')} in which it is not set are left out." if unset else ""
+        label = f"{study.metric} against {axis.field}, a dot per member, with means and intervals"
+        figures.append(figure(f"against-{place}", label, caption.strip()))
+    body = f'<div class="grid">{"".join(figures)}</div>'
+    heading = f"{study.metric} against {listing(study.results.swept)}"
+    return Part("against", heading, section("against", heading, body), {"against": data})
+
+
+def heatmap(study: Study) -> Part | None:
+    """Two fields at a time."""
+    if len(study.axes) < 2 or not study.ended:
+        return None
+    fields = list(study.results.swept)
+    controls = (
+        f'<div class="controls">{choice("heat-x", "Across", fields)}'
+        f"{choice('heat-y', 'Up', fields, 1)}{choice('heat-value', 'Shown', list(study.finals))}</div>"
+    )
+    shown, total = len(study.columns.rows), len(study.results.members)
+    caption = (
+        "The mean over the members in each cell that have a finite value. A large cross: every member in it "
+        "diverged or has none; a small one: some did. An empty cell has no member that came to its end. "
+    )
+    caption += f"From {shown:,} of {total:,} members." if shown < total else ""
+    label = f"heat map of {study.metric} over two of {listing(fields)}"
+    body = figure("heat", label, caption.strip(), controls, 440)
+    return Part("heatmap", "Two fields together", section("heatmap", "Two fields together", body), {})
+
+
+def parallel(study: Study) -> Part | None:
+    """All fields and metrics at once, to be brushed."""
+    if not study.axes or not study.scored:
+        return None
+    names = [*study.results.swept, *[name for name in study.finals if name != study.metric]]
+    names = [*names[: MOST_AXES - 1], study.metric]
+    caption = (
+        "A line is one member, darker where the metric is better (paler in the dark theme: the stronger the "
+        "line, the better). Drag along an axis to choose a range; the table of members below then shows "
+        "those members only. By keyboard, write the range, such as 0.1..0.3, into the filter boxes of that "
+        "table. Members without a final value have no line. "
+    )
+    if int(np.isfinite(study.finals[study.metric]).sum()) > MOST_LINES:
+        caption += (
+            f"{MOST_LINES:,} lines are drawn: the best members, and others spread evenly over the ranking; "
+        )
+        caption += "a range that is chosen holds for all members. "
+    left_out = len(study.axes) + len(study.finals) - len(names)
+    caption += f"{left_out} further fields and metrics are in the table only." if left_out > 0 else ""
+    label = f"parallel coordinates of {listing(names)}"
+    body = '<p class="note" id="brushed" role="status">No range is chosen.</p>'
+    body += figure("parallel", label, caption.strip(), "", 420)
+    heading = "All fields together"
+    return Part("parallel-part", heading, section("parallel-part", heading, body), {"parallel": names})
+
+
+def importances(study: Study) -> Part | None:
+    """How much each field explains."""
+    if not study.axes or not study.scored:
+        return None
+    heading = "How much each field explains"
+    shares, method = _shares(study)
+    if not shares:
+        body = f"<p>{method}</p>"
+        return Part("importance-part", heading, section("importance-part", heading, body), {})
+    label = "share of the variance explained: " + ", ".join(
+        f"{share.field} {share.share:.0%} ({share.low:.0%} to {share.high:.0%})" for share in shares
+    )
+    height = 110 + 34 * len(shares)
+    body = figure("importance", label, method, "", height)
+    data = {"importance": [share._asdict() for share in shares], "importance_height": height}
+    return Part("importance-part", heading, section("importance-part", heading, body), data)
+
+
+def means(found: Marginal) -> dict[str, Any]:
+    """Means and bounds for the page's script."""
+    return {"mean": compact(found.mean), "low": compact(found.low), "high": compact(found.high)}
+
+
+def _shares(study: Study) -> tuple[list[Share], str]:
+    """The share of each field, the largest first, and how it was computed."""
+    values = study.finals[study.metric]
+    alone = len(study.axes) == 1
+    if alone:
+        units, finite = values, np.isfinite(values)
+        what, one, rest = "members", "member", "is what differs between seeds"
+        cells = [study.axes[0].values[finite]]
+    else:
+        units = np.asarray([row.interval.mean for row in study.rows])
+        finite = np.isfinite(units)
+        first = np.searchsorted(
+            study.results.members["member"].to_numpy(), [row.members[0] for row in study.rows]
+        )
+        what, one, rest = "configurations", "configuration mean", "is interaction between fields, and noise"
+        cells = [axis.values[first][finite] for axis in study.axes]
+    found = []
+    for axis, own in zip(study.axes, cells, strict=True):
+        share = explained(quantile_cells(own), units[finite])
+        found += [Share(axis.field, *share)] if share else []
+    found.sort(key=lambda share: -share.share)
+    lost = int((~finite).sum())
+    method = (
+        f"The share of the variance of {count(int(finite.sum()), one)} that each "
+        f"field explains by itself, in at most {MOST_BINS} bins (one-way analysis of "
+        f"variance, epsilon squared); the bar is its 95 % bootstrap interval over {what}. What no field "
+        f"explains {rest}. A small share is no proof that a field does not matter: it may matter only "
+        f"together with another, or outside the range that was swept."
+    )
+    if lost:
+        method += f" {lost:,} without a finite value are left out."
+    if not found:
+        return [], (
+            f"Not computed: it takes at least {SMALLEST} {what} with finite values that differ, "
+            f"and levels with at least two of them on average."
+        )
+    return found, method
+
+
+def percent_names(study: Study) -> list[str]:
+    """The metrics that read best in percent."""
+    return [name for name, values in study.finals.items() if is_share(name, values)]

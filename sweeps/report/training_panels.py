@@ -1,0 +1,151 @@
+"""The parts of the page about training: curves, rungs, dead units, learned slopes, divergences."""
+
+import re
+from typing import Any
+
+import numpy as np
+
+from sweeps.report.curves import BEST, learning_curves
+from sweeps.report.markup import choice, escape, figure, section, table
+from sweeps.report.outcomes import losses, rungs, tally
+from sweeps.report.panels import Part, Study, means
+from sweeps.report.wording import count, figures, is_share, listing
+
+DEAD = re.compile(r"dead", re.IGNORECASE)
+SLOPE = re.compile(r"slope|alpha", re.IGNORECASE)
+MOST_LAYERS = 8
+
+
+def curves(study: Study) -> Part | None:
+    """The metrics against steps."""
+    if not len(study.results.metrics):
+        return None
+    slopes = slope_names(study)
+    names = sorted(study.finals, key=lambda name: (name != study.metric, name not in slopes))
+    data = learning_curves(study.results, study.rows, names)
+    held = len(data["configurations"])
+    if held == 1:
+        data["groups"], shown = [], []
+    elif held <= BEST:
+        data["groups"], shown = ["all", "best"], [f"all {held}", "the best"]
+    else:
+        data["groups"] = ["some", "best", "all"]
+        shown = [f"{BEST}, from the best to the worst", "the best", f"all {held} on this page"]
+    single = [f"rank {each['rank']}: {each['label']}" for each in data["configurations"]]
+    controls = (
+        f'<div class="controls">{choice("curve-metric", "Metric", list(data["metrics"]))}'
+        f"{choice('curve-which', 'Configurations', [*shown, *single])}"
+        '<label><input type="checkbox" id="curve-members"> each member</label></div>'
+    )
+    caption = (
+        "Line: mean over the seeds of a configuration; band: its 95 % interval (no band with one seed, nor "
+        f"where more than {BEST} are drawn). Members that diverged count until they did. "
+    )
+    caption += data["left_out"][:1].upper() + data["left_out"][1:] + "." if data["left_out"] else ""
+    body = figure("curves", f"learning curves of {study.metric}", caption.strip(), controls, 420)
+    return Part(
+        "curves-part", "Learning curves", section("curves-part", "Learning curves", body), {"curves": data}
+    )
+
+
+def stopped(study: Study) -> Part | None:
+    """The rungs, and who was stopped at them."""
+    found = rungs(study.results)
+    if not found:
+        return None
+    rows = [(f"{rung.step:,}", f"{rung.reached:,}", f"{rung.stopped:,}") for rung in found]
+    body = table(("step", "members that reached it", "stopped there"), rows, "Rungs")
+    heading = "Rungs, and who was stopped"
+    if study.axes:
+        body += _ends(
+            study,
+            "ends-stopped",
+            "The last step that members were trained for: the larger the dot, the more of them.",
+        )
+    return Part("rungs", heading, section("rungs", heading, body), {})
+
+
+def dead_units(study: Study) -> Part | None:
+    """The share of dead units by layer and by field."""
+    names = [name for name in study.finals if DEAD.search(name)]
+    if not names:
+        return None
+    best = study.rows[0]
+
+    def said(name: str, values: np.ndarray) -> str:
+        mean = float(np.mean(values[np.isfinite(values)])) if np.isfinite(values).any() else float("nan")
+        return figures(mean, mean, float("nan"), percent=is_share(name, study.finals[name]))
+
+    own = np.isin(study.results.members["member"].to_numpy(), best.members)
+    rows = [(name, said(name, study.finals[name][own]), said(name, study.finals[name])) for name in names]
+    body = table(
+        ("layer", "mean of the best configuration", "mean of all members"),
+        rows,
+        "Dead units at the last step",
+    )
+    data, figures_html, drawn = [], [], names[:MOST_LAYERS]
+    for place, axis in enumerate(study.axes):
+        found = {name: study.along(axis, name) for name in drawn}
+        data.append([{"name": name, **means(each)} for name, each in found.items()])
+        caption = f"A line per layer; {next(iter(found.values())).band}."
+        caption += f" {MOST_LAYERS} of {len(names)} are drawn." if len(names) > MOST_LAYERS else ""
+        figures_html.append(figure(f"dead-{place}", f"dead units against {axis.field}", caption))
+    body += f'<div class="grid">{"".join(figures_html)}</div>'
+    return Part("dead", "Dead units", section("dead", "Dead units", body), {"dead": data})
+
+
+def slopes(study: Study, held: dict[str, Any]) -> Part | None:
+    """The learned slopes over time.
+
+    Args:
+        study: what the page is made of.
+        held: the curves that the page holds.
+    """
+    names = [name for name in slope_names(study) if name in held["metrics"]][:MOST_LAYERS]
+    if not names:
+        return None
+    labels = [f"rank {each['rank']}: {each['label']}" for each in held["configurations"]]
+    caption = "A line per slope: mean over the seeds of the chosen configuration; band: its 95 % interval."
+    controls = f'<div class="controls">{choice("slope-which", "Configuration", labels)}</div>'
+    body = figure("slopes", f"{listing(names)} over training", caption, controls)
+    return Part(
+        "slopes-part", "Learned slopes", section("slopes-part", "Learned slopes", body), {"slopes": names}
+    )
+
+
+def divergences(study: Study) -> Part:
+    """The members that diverged or failed, with the step."""
+    heading = "Failures and divergences"
+    listed, total = losses(study.results)
+    if not total:
+        body = "<p>No member diverged or failed.</p>"
+        return Part("losses", heading, section("losses", heading, body), {})
+    counts = tally(study.results)
+    said = listing(f"{counts[name]:,} {name}" for name in ("diverged", "failed") if name in counts)
+    body = f"<p>{escape(said)}, of {count(len(study.results.members), 'member')}. Their last step is the one "
+    body += "at which the loss or a parameter was no longer finite, or the loss passed the study's bound.</p>"
+    if study.axes:
+        body += _ends(
+            study,
+            "ends-diverged",
+            "The step at which members diverged: the larger the cross, the more of them.",
+        )
+    rows = [
+        (loss.member, loss.seed, loss.config, loss.status, "–" if loss.step is None else f"{loss.step:,}")
+        for loss in listed
+    ]
+    title = "The earliest first" + (f": {len(listed)} of {total:,}" if len(listed) < total else "")
+    body += table(("member", "seed", "configuration", "status", "step"), rows, title)
+    return Part("losses", heading, section("losses", heading, body), {})
+
+
+def slope_names(study: Study) -> list[str]:
+    """The metrics that are learned slopes, by their names."""
+    return [name for name in study.finals if SLOPE.search(name)]
+
+
+def _ends(study: Study, name: str, caption: str) -> str:
+    fields = list(study.results.swept)
+    controls = f'<div class="controls">{choice(f"{name}-field", "Across", fields)}</div>'
+    label = f"the last step of members against {listing(fields, 'or')}"
+    return figure(name, label, caption, controls if len(fields) > 1 else "", 340)
