@@ -39,7 +39,8 @@ def curves(study: Study) -> Part | None:
     )
     caption = (
         "Line: mean over the seeds of a configuration; band: its 95 % interval (no band with one seed, nor "
-        f"where more than {BEST} are drawn). Members that diverged count until they did. "
+        f"where more than {BEST} are drawn). Members that diverged count until they did; the axis "
+        "is that of the configurations that came to the end. "
     )
     caption += data["left_out"][:1].upper() + data["left_out"][1:] + "." if data["left_out"] else ""
     body = figure("curves", f"learning curves of {study.metric}", caption.strip(), controls, 420)

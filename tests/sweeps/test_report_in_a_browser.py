@@ -211,7 +211,7 @@ def test_a_report_fits_both_widths_in_both_themes(browser, report, tmp_path, wid
     ground = run(browser, "return getComputedStyle(document.body).backgroundColor")
     assert (ground == "rgb(255, 255, 255)") == (theme == "light")
     height = run(browser, "return document.documentElement.scrollHeight")
-    folder = Path(os.environ.get("REPORT_SCREENSHOTS", tmp_path))
+    folder = Path(os.environ.get("REPORT_SCREENSHOTS") or tmp_path)
     folder.mkdir(parents=True, exist_ok=True)
     for top in range(0, height, 4000):
         clip = {"x": 0, "y": top, "width": width, "height": min(4000, height - top), "scale": 1}

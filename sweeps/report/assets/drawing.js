@@ -88,7 +88,8 @@ function extent(values) {
 
 // Labels at the powers of ten alone where there are enough of them.
 function logarithmic(low, high) {
-  return { type: "log", dtick: high / low >= 50 ? Math.max(1, Math.round(Math.log10(high / low) / 6)) : "D2" };
+  const most = document.documentElement.clientWidth < 600 ? 4 : 6;
+  return { type: "log", dtick: high / low >= 50 ? Math.max(1, Math.ceil(Math.log10(high / low) / most)) : "D2" };
 }
 
 function fieldAxis(field, more) {
@@ -103,7 +104,8 @@ function fieldAxis(field, more) {
 function cellTicks(field, most) {
   const every = Math.max(1, Math.ceil(field.labels.length / most));
   const places = field.labels.map((_, place) => place).filter((place) => place % every === 0);
-  const text = (place) => (field.binned ? shortNumber(field.centers[place]) : field.labels[place]);
+  const middle = (place) => String(Number(field.centers[place].toPrecision(2)));
+  const text = (place) => (field.binned ? middle(place) : field.labels[place]);
   return { tickmode: "array", tickvals: places, ticktext: places.map((place) => plain(shortened(text(place)))) };
 }
 
@@ -141,7 +143,7 @@ function draw(id, width) {
     Plotly.react(place, made.traces, asked, {
       responsive: !asked.width, displaylogo: false,
       // Named one by one: Plotly's own list has buttons that would send the figure away.
-      modeBarButtons: made.traces[0].type === "parcoords" ? [["toImage"]] : [["toImage", "zoom2d", "pan2d", "resetScale2d"]],
+      modeBarButtons: [["toImage", ...(id === "parallel" ? [] : ["zoom2d", "pan2d", "resetScale2d"])]],
       toImageButtonOptions: { format: "svg", filename: id },
     });
     if (made.after) made.after(place);

@@ -14,12 +14,15 @@ function positions(field, rows) {
 }
 
 function bandTraces(x, mean, low, high, color, name, dash) {
-  const traces = [];
-  const there = x.map((_, place) => place).filter((place) => low[place] !== null && high[place] !== null);
-  if (there.length > 1) {
+  const traces = [], runs = [[]]; // a band ends where a value is missing, as the line does
+  x.forEach((_, place) => {
+    if (low[place] !== null && high[place] !== null) runs[runs.length - 1].push(place);
+    else if (runs[runs.length - 1].length) runs.push([]);
+  });
+  for (const there of runs.filter((each) => each.length > 1)) {
     const back = [...there].reverse();
     traces.push({
-      x: [...there.map((place) => x[place]), ...back.map((place) => x[place])],
+      x: [...there, ...back].map((place) => x[place]),
       y: [...there.map((place) => low[place]), ...back.map((place) => high[place])],
       type: "scatter", mode: "lines", line: { width: 0 }, fill: "toself", fillcolor: translucent(color, 0.2),
       hoverinfo: "skip",
@@ -80,7 +83,8 @@ function againstPanel(place) {
       });
     }
     traces.push(...meanTraces(field, DATA.against[place], blue, "mean"));
-    legend.push({ label: "one member", shape: "dot", color: grey }, { label: meansLabel(DATA.against[place]), color: blue });
+    legend.push({ label: "one member", shape: "dot", color: grey });
+    legend.push({ label: meansLabel(DATA.against[place]), color: blue });
   }
   if (lost.length) {
     const x = positions(field, lost), line = { color: red, width: 1.5 };
@@ -128,7 +132,7 @@ function curvesPanel() {
   if (!chosen.length) return { message: "Nothing was evaluated yet." };
   const one = DATA.fields.length === 1 && DATA.fields[0].numeric;
   const ordered = one ? curves.order.filter((place) => chosen.includes(place)) : chosen;
-  const traces = [], legend = [], all = [];
+  const traces = [], legend = [], whole = [], partial = [];
   ordered.forEach((place, position) => {
     const many = ordered.length > ON_LIGHT.length;
     const color = many ? ramp(position / (ordered.length - 1)) : series(position);
@@ -145,14 +149,26 @@ function curvesPanel() {
     const none = found.mean[place].map(() => null);
     const [low, high] = many ? [none, none] : [found.low[place], found.high[place]];
     traces.push(...bandTraces(curves.steps, found.mean[place], low, high, color, configuration.label, dash));
-    all.push(...found.mean[place]);
+    // What diverged may be out of all proportion just before: the axis is that of what came to the end.
+    const last = found.mean[place][curves.steps.length - 1] !== null;
+    (last ? whole : partial).push(...found.mean[place], ...low, ...high);
     legend.push({ label: `${configuration.label} (rank ${configuration.rank})`, color, dash });
   });
   for (const trace of traces) if (trace.mode === "lines+markers" && curves.steps.length > 1) trace.mode = "lines";
+  const yaxis = fixedAxis(name, whole.length ? whole : partial);
   return {
     traces, legend: legend.length > ON_LIGHT.length ? [legend[0], legend[legend.length - 1]] : legend,
-    layout: layout({ xaxis: axis("training steps"), yaxis: metricAxis(name, all), height: 420 }),
+    layout: layout({ xaxis: axis("training steps"), yaxis, height: 420 }),
   };
+}
+
+function fixedAxis(name, values) {
+  const made = metricAxis(name, values.filter((value) => value !== null && value > 0));
+  const log = made.type === "log";
+  const [low, high] = extent(values.filter((value) => value !== null && (!log || value > 0)));
+  if (!(low < high)) return made;
+  const [first, last] = log ? [Math.log10(low), Math.log10(high)] : [low, high];
+  return { ...made, range: [first - 0.05 * (last - first), last + 0.05 * (last - first)] };
 }
 
 function ramp(share) {
@@ -185,10 +201,11 @@ function heatPanel() {
   if (!flat.length && !masked.length) return { message: "No member has come to its end yet." };
   const width = document.getElementById("heat").clientWidth;
   const room = across.labels.length * 62 < width - 150 && up.labels.length * across.labels.length <= 144;
-  const log = flat.length > 1 && low > 0 && high > 1000 * low;
+  const log = flat.length > 1 && low > 0 && high > 100 * low;
   const shown = log ? mean.map((line) => line.map((value) => value && Math.log10(value))) : mean;
-  const bar = { thickness: 12, outlinewidth: 0, title: { text: plain(log ? `log10 of ${name}` : name), side: "right" } };
-  if (DATA.percent.includes(name)) bar.tickformat = ".3~%";
+  const title = { text: plain(log ? `log10 of ${name}` : name), side: "right" };
+  const bar = { thickness: 12, outlinewidth: 0, title };
+  if (DATA.percent.includes(name) && !log) bar.tickformat = ".3~%";
   const traces = [{
     z: shown, type: "heatmap", xgap: 1, ygap: 1, colorscale: scale(name), colorbar: bar, hoverinfo: "text", text: hover,
     hoverongaps: true,

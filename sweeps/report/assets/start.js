@@ -41,7 +41,8 @@ function followPrinter() {
   addEventListener("beforeprint", () => {
     theme = document.documentElement.dataset.theme;
     document.documentElement.dataset.theme = "light";
-    for (const place of document.querySelectorAll(".plot")) draw(place.id, 660); // the width of a page of paper
+    const printed = [...document.querySelectorAll(".plot")].filter((place) => place.id !== "parallel");
+    printed.forEach((place) => draw(place.id, 660)); // the width of a page of paper
   });
   addEventListener("afterprint", () => {
     if (theme) document.documentElement.dataset.theme = theme;
