@@ -36,7 +36,7 @@ def answer(results: Results, rows: list[Configuration]) -> list[str]:
     """
     waiting = sum(status in ("pending", "running") for status in results.members["status"].to_pylist())
     everyone = len(results.members)
-    if not any(len(row.members) > row.diverged for row in rows):
+    if not any(len(row.members) > row.diverged + row.unfinished for row in rows):
         if waiting:
             return [f"No answer yet: {waiting:,} of {count(everyone, 'member')} are not trained yet."]
         return [f"No answer: none of {count(everyone, 'member')} has a finite value at the last step."]

@@ -82,8 +82,8 @@ def print_replay(found: Replay) -> None:
 def _print_answer(results: Results, rows: list[Configuration]) -> None:
     winner, seeds, metric = rows[0], len(rows[0].members), results.manifest["metric"]
     print()
-    if winner.diverged == seeds:
-        print("every member diverged")
+    if winner.diverged + winner.unfinished == seeds:
+        print("no configuration came to the last step with a finite value")
         return
     print(
         f"best: {_point(winner.config)}: {metric} {_figures(winner)}; selected on these seeds, so optimistic"
