@@ -1,4 +1,4 @@
-"""Reports opened in headless Chromium, with all network refused; about two minutes on two cores.
+"""Reports opened in headless Chromium, with all network refused; two to three minutes on two cores.
 
 It takes Debian's `chromium` and `chromium-driver`, and Selenium. Set REPORT_SCREENSHOTS to a folder to keep
 the screenshots, and look at them.

@@ -89,7 +89,8 @@ function extent(values) {
 // Labels at the powers of ten alone where there are enough of them.
 function logarithmic(low, high) {
   const most = document.documentElement.clientWidth < 600 ? 4 : 6;
-  return { type: "log", dtick: high / low >= 50 ? Math.max(1, Math.ceil(Math.log10(high / low) / most)) : "D2" };
+  const tickfont = { size: 10.5 }; // powers are set larger by Plotly
+  return { type: "log", tickfont, dtick: high / low >= 50 ? Math.max(1, Math.ceil(Math.log10(high / low) / most)) : "D2" };
 }
 
 function fieldAxis(field, more) {
