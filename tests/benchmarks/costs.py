@@ -122,7 +122,8 @@ def memory(rounds: int) -> dict[str, Any]:
         planned = engine.choice.memory
         assert planned is not None
         width = 4 * max(each.per_device for each in engine.choice.measurements)
-        program = execute.build(engine.study, engine.population.statics[0], engine.mesh)
+        loop = engine.choice.measurements[0].loop  # the one that the memory was planned for
+        program = execute.build(engine.study, engine.population.statics[0], engine.mesh, loop)
         members = measurement._members(engine.bench, width * engine.mesh.size)
         carry = jax.eval_shape(program.init, engine.bench.root, members, example_batch(engine.study))
         sharding = members.seeds.sharding
