@@ -156,7 +156,10 @@ def _reproduction(study: Study) -> Part:
         body += "<p>One member again, bit for bit in the same numerical setting: "
         body += f"<code>sweeps replay {escape(study.results.directory)} MEMBER</code></p>"
     body += table(("what", "value"), circumstances(study.results), "Versions, hardware and seeds")
-    whole = json.dumps(dict(manifest), indent=2, default=str, ensure_ascii=False)
+    # Where a study lay on the machine that ran it is nobody else's business.
+    reference = {**(manifest.get("reference") or {}), "folder": "…"} if manifest.get("reference") else None
+    said = dict(manifest) | ({"reference": reference} if "reference" in manifest else {})
+    whole = json.dumps(said, indent=2, default=str, ensure_ascii=False)
     body += "<details><summary>The manifest of the run</summary>"
     body += f'<pre tabindex="0"><code>{escape(whole)}</code></pre></details>'
     heading = "How to reproduce it"
