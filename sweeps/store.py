@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sweeps.durability import publish, replace, writing
-from sweeps.rungs import latest, stopped_members
+from sweeps.rungs import RUNGS, latest, stopped_members
 from sweeps.space import StudyError
 
 FORMAT_VERSION = 1
@@ -254,7 +254,7 @@ def read(directory: str | Path, kind: str) -> pa.Table | None:
             stops.append(interval(folder).stop)
     if not tables:
         return None
-    if kind == "members" and len(set(stops)) > 1:
+    if kind == "members" and _scheduled(Path(directory)):
         return latest(tables, stops, stopped_members(Path(directory)))
     return pa.concat_tables(tables, promote_options="default").sort_by(ORDER[: 1 + (kind == "metrics")])
 
@@ -270,10 +270,9 @@ def derive(directory: Path, count: int, pending: Callable[[np.ndarray], pa.Table
         pending: ids to the rows of members that no chunk holds yet.
     """
     folders = committed(directory)
-    scheduled = len({interval(folder).stop for folder in folders}) > 1
     for kind in KINDS:
         files = [str(folder / f"{kind}.parquet") for folder in folders]
-        if kind == "members" and scheduled:
+        if kind == "members" and folders and _scheduled(directory):
             rows = _merged(directory, count, pending)
         elif files or kind == "members":
             rows = _windows(files, count, pending if kind == "members" else None)
@@ -281,6 +280,11 @@ def derive(directory: Path, count: int, pending: Callable[[np.ndarray], pa.Table
             continue
         with writing(str(directory / f"{kind}.parquet")):
             _write_windows(directory / f"{kind}.parquet", rows)
+
+
+def _scheduled(directory: Path) -> bool:
+    """Whether members have several intervals, or are stopped after one."""
+    return (directory / RUNGS).exists()
 
 
 def _merged(directory: Path, count: int, pending: Callable[[np.ndarray], pa.Table]) -> Iterator[pa.Table]:
