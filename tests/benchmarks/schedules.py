@@ -1,8 +1,8 @@
 """Times successive halving against the full sweep: `python -m tests.benchmarks.schedules`.
 
-243 points of (alpha, learning rate, weight decay, dropout) of an MLP on digits, one seed. Each of the two runs
-in a process of its own, in turn, after one run of each that fills the compilation cache: the times are of
-whole sweeps, planning and reading the cache included, imports not.
+243 points of (alpha, learning rate, weight decay, dropout) of an MLP on digits, one seed. Each of the two
+runs in a process of its own, in turn, after one run of each that fills the compilation cache: the times are
+of whole sweeps, planning and reading the cache included, imports not.
 """
 
 import argparse

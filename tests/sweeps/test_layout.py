@@ -16,7 +16,7 @@ ORDER = """
     report.marginals report.figures report.importance report.curves report.columns report.outcomes
     report.markup report.panels report.training_panels report.sentence report.reproduction report.page
     progress signals preparation training course loop repetition status report.summary studies reference
-    cli
+    arguments cli
 """.split()
 
 
