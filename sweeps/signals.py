@@ -48,7 +48,7 @@ class Signals:
         if received == signal.SIGTERM:
             raise SystemExit(TERMINATED)
         if received is not None:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt("Ctrl-C")
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         """Python's handler: delivers at once, unless signals are held back."""

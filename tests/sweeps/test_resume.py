@@ -43,7 +43,7 @@ def interrupted(tmp_path, monkeypatch):
         kind = KeyboardInterrupt if number == signal.SIGINT else SystemExit
         with monkeypatch.context() as patched:
             patched.setattr(Display, "chunk", counted)
-            with pytest.raises(kind, match="143" if number == signal.SIGTERM else None):
+            with pytest.raises(kind, match="143" if number == signal.SIGTERM else "Ctrl-C"):
                 sweeps.run(study, out=tmp_path / "run", **(CHUNKS | options))
         return tmp_path / "run"
 

@@ -48,7 +48,7 @@ def stopped_after(tmp_path, monkeypatch):
 
         with monkeypatch.context() as patched:
             patched.setattr(Display, "chunk", counted)
-            with pytest.raises(KeyboardInterrupt):
+            with pytest.raises(KeyboardInterrupt, match="Ctrl-C"):
                 sweeps.run(study, out=tmp_path / "run", **OPTIONS, **options)
         return tmp_path / "run"
 
