@@ -71,6 +71,8 @@ def run_on_disk(prepared: Prepared, wanted: Request, lock: Lock, display: Displa
             now = prepared._replace(population=population, bench=bench)
             _train_rounds(now, wanted, members, place, pace, display, signals)
         checkpoints.clear(directory)
+        if wanted.keep_best:  # once more: a process may have died between its last commit and this
+            kept.prune(directory, wanted.keep_best, wanted.study.mode)
     finally:  # also after Ctrl-C: whoever looks finds tables of what was done
         store.derive(directory, len(population), functools.partial(pending_rows, population))
 
