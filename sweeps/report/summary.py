@@ -88,10 +88,12 @@ def _print_answer(results: Results, rows: list[Configuration]) -> None:
     print(
         f"best: {_point(winner.config)}: {metric} {_figures(winner)}; selected on these seeds, so optimistic"
     )
-    tied = [row for row in rows[1:] if row.tied]
-    if seeds > 1:
+    others = [row for row in rows[1:] if row.unfinished < len(row.members)]  # a stopped one was not compared
+    tied = [row for row in others if row.tied]
+    if seeds > 1 and others:
+        came = "" if len(others) == len(rows) - 1 else " that came to the last step"
         print(
-            f"≈ best: {len(tied)} of the other {len(rows) - 1} cannot be told from it "
+            f"≈ best: {len(tied)} of the other {len(others)}{came} cannot be told from it "
             f"(paired t-tests over seeds, Holm-corrected, 5 %)"
         )
     if results.confirmation is not None:
