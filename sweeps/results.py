@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,15 +11,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sweeps import kept, labelled, statistics, store
+from sweeps import kept, labelled, store
 from sweeps.population import with_values
 from sweeps.proposals import all_members
+from sweeps.ranking import Configuration as Configuration
+from sweeps.ranking import rank
 from sweeps.request import request_again
 from sweeps.selection import matching
 from sweeps.space import StudyError
 from sweeps.trial import Study, unknown
 
-UNFINISHED = ("pending", "running", "stopped")
 SAID = ("study", "metric", "mode", "steps", "root_seed", "fingerprint")  # of the manifest, in labelled arrays
 
 
@@ -44,30 +45,6 @@ class Best(NamedTuple):
     high: float
     seeds: int
     confirmed: bool
-
-
-class Configuration(NamedTuple):
-    """One configuration and its members.
-
-    Attributes:
-        config: the swept fields' values.
-        members: the ids, one per seed.
-        values: the final metric per member, NaN where it is missing or the member diverged.
-        interval: mean and 95 % interval over the finite values.
-        means: the mean over the seeds of every metric at the last step.
-        diverged: how many members diverged, or came to a value that is not finite.
-        unfinished: how many members were stopped, or have not come to the last step yet.
-        tied: whether it cannot be told from the best.
-    """
-
-    config: dict[str, Any]
-    members: list[int]
-    values: np.ndarray
-    interval: statistics.Interval
-    means: dict[str, float]
-    diverged: int
-    tied: bool
-    unfinished: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,41 +109,9 @@ class Results:
 
     def configurations(self) -> list[Configuration]:
         """Every configuration with its statistics over seeds, best first; diverged ones last."""
-        values = self.final()
-        ids = self.members["member"].to_numpy()
-        places: dict[tuple, list[int]] = {}
-        for row, point in enumerate(zip(*self._columns(), strict=True) if self.swept else [()] * len(values)):
-            places.setdefault(point, []).append(row)
+        metric, mode = self.check_metric(None), self.manifest["mode"]
         finals = {name: self.final(name) for name in self.metric_names}
-        sign = -1 if self.manifest["mode"] == "max" else 1
-        unfinished = np.isin(self.members["status"].to_numpy(), UNFINISHED)
-        found = []
-        for point, rows in places.items():
-            own = values[rows]
-            finite = own[np.isfinite(own)]
-            means = {name: _finite_mean(column[rows]) for name, column in finals.items()}
-            found.append(
-                Configuration(
-                    config=dict(zip(self.swept, point, strict=True)),
-                    members=ids[rows].tolist(),
-                    values=own,
-                    interval=statistics.student_interval(finite),
-                    means=means,
-                    diverged=len(own) - len(finite) - int(unfinished[rows].sum()),
-                    tied=False,
-                    unfinished=int(unfinished[rows].sum()),
-                )
-            )
-        found.sort(
-            key=lambda row: (
-                row.diverged + row.unfinished,
-                np.nan_to_num(sign * row.interval.mean, nan=np.inf),
-            )
-        )
-        seeds = self.members["seed"].to_numpy()
-        table, there = _by_seed(found, [seeds[np.searchsorted(ids, row.members)] for row in found])
-        tied = statistics.tied_with_best(table, best=0, there=there)
-        return [row._replace(tied=bool(mark)) for row, mark in zip(found, tied, strict=True)]
+        return rank(self.members, self.swept, metric, finals, mode)
 
     def best(self) -> Best:
         """The configuration with the best mean of the final metric over its seeds.
@@ -329,9 +274,6 @@ class Results:
             raise StudyError(f"`at least one finished chunk` must hold, but got none in {self.directory}")
         return table
 
-    def _columns(self) -> list[list[Any]]:
-        return [self.members[name].to_pylist() for name in self.swept]
-
 
 def load(directory: str | Path) -> Results:
     """The results of a run directory, finished or not.
@@ -351,17 +293,6 @@ def load(directory: str | Path) -> Results:
     return found
 
 
-def _by_seed(rows: Sequence[Configuration], seeds: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """The values, a row per configuration and a column per seed, and where there is a member."""
-    columns, column = np.unique(np.concatenate(seeds), return_inverse=True)
-    row = np.repeat(np.arange(len(rows)), [len(each) for each in seeds])
-    table = np.full((len(rows), len(columns)), np.nan)
-    there = np.zeros(table.shape, dtype=bool)
-    table[row, column] = np.concatenate([each.values for each in rows])
-    there[row, column] = True
-    return table, there
-
-
 def _drawing(name: str) -> Any:
     # What draws results is made of them, and of packages that nobody waits for who does not draw.
     return importlib.import_module(f"sweeps.report.{name}")
@@ -374,7 +305,3 @@ def _check_installed(package: str) -> Any:
         raise StudyError(
             f"`{package} is installed` must hold, but it is not: pip install {package}"
         ) from error
-
-
-def _finite_mean(values: np.ndarray) -> float:
-    return statistics.mean(values[np.isfinite(values)])
