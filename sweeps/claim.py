@@ -71,8 +71,10 @@ def judge(interval: Interval, margin: float | int = 0) -> Verdict:
         margin: the smallest effect that matters, in the effect's units; 0 accepts no effect as too small.
 
     Example:
-        >>> judge(Interval(0.2, 0.4)), judge(Interval(-0.1, 0.4)), judge(Interval(-0.1, 0.05), margin=0.1)
-        ('holds', 'cannot be told at this size', 'does not hold here')
+        >>> judge(Interval(0.3, 0.2, 0.4)), judge(Interval(0.1, -0.1, 0.3))
+        ('holds', 'cannot be told at this size')
+        >>> judge(Interval(0.0, -0.05, 0.05), margin=0.1)
+        'does not hold here'
     """
     if interval.low > 0:
         return HOLDS
