@@ -1,6 +1,7 @@
 """Runs a trial's functions on shapes alone, so that what is wrong with them is said before compiling."""
 
 import hashlib
+import math
 import re
 import traceback
 from collections.abc import Callable
@@ -109,6 +110,27 @@ def example_batch(study: Study) -> Any:
     return jax.tree.map(
         lambda array: jnp.zeros((size or len(array), *array.shape[1:]), array.dtype), data.train
     )
+
+
+def largest_array(study: Study, statics: dict[str, Any], values: dict[str, Any]) -> int:
+    """The bytes of the largest array in one step of one member, an activation or a parameter.
+
+    Args:
+        study: the study.
+        statics: the static values of its group.
+        values: its traced values, an array each.
+    """
+    trial, key = study.trial, jax.random.key(0)
+
+    def step(values: dict[str, Any], batch: Any) -> Any:
+        config = configure(trial.config, statics, values)
+        return trial.step(config, trial.init(config, key), batch, key)
+
+    traced = {name: jax.ShapeDtypeStruct((), column.dtype) for name, column in values.items()}
+    text = str(jax.make_jaxpr(step)(traced, example_batch(study)))
+    shapes = re.findall(r":[a-z]+(\d+)\[(\d[\d,]*)\]", text)
+    sizes = [int(bits) // 8 * math.prod(map(int, shape.split(","))) for bits, shape in shapes]
+    return max(sizes, default=0)
 
 
 def scalars(metrics: dict[str, Any]) -> dict[str, jax.Array]:

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from sweeps import execute, planning
-from sweeps.checking import example_batch
+from sweeps.checking import example_batch, largest_array
 from sweeps.planning import Measurement, Memory
 from sweeps.population import Population, traced_columns
 from sweeps.streams import Block, is_stream
@@ -105,11 +105,15 @@ def choose(
     state = jax.eval_shape(
         programs("scan").init, bench.root, _members(bench, devices), example_batch(study)
     ).state
-    state_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state)) // devices
+    member_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state)) // devices
     accelerator = bench.mesh.devices.flat[0].platform != "cpu"
     step = _one_step(programs("scan"), bench)
-    loop = planning.first_loop((step.cost_analysis() or {}).get("flops", 0.0), accelerator)
-    width = planning.first_width(state_bytes, members, devices, accelerator)
+    loop = _usual_loop(step, bench)
+    if loop == "scan":  # side by side, what a member's operation reads and writes is in the cache at once
+        member_bytes += 2 * largest_array(
+            study, bench.population.statics[bench.group], _members(bench, devices).values
+        )
+    width = planning.first_width(member_bytes, members, devices, accelerator)
     limit = min(most or planning.MOST_PER_DEVICE, 2 ** int(np.ceil(np.log2(-(-members // devices)))))
     width, available = min(width, limit), available_bytes(bench.mesh)
 
@@ -212,6 +216,21 @@ def free_ram(root: Path = Path("/")) -> float:
             limits.append(float(int(most) - int(taken)))
     found = min(limits)
     return found if found < float("inf") else 4 * 2**30  # a system that says nothing is taken to be small
+
+
+def usual_loop(bench: Bench, program: execute.Program) -> str:
+    """The loop that suits a study as far as its arithmetic tells, with nothing measured.
+
+    Args:
+        bench: the study, its members and devices.
+        program: the group's program, in the `scan` loop.
+    """
+    return _usual_loop(_one_step(program, bench), bench)
+
+
+def _usual_loop(step: Any, bench: Bench) -> str:
+    accelerator = bench.mesh.devices.flat[0].platform != "cpu"
+    return planning.first_loop((step.cost_analysis() or {}).get("flops", 0.0), accelerator)
 
 
 def _members(bench: Bench, width: int) -> execute.Members:

@@ -8,8 +8,8 @@ import numpy as np
 
 from sweeps.space import StudyError
 
-# State that fits beside its gradients in a core's cache; wider populations of the same model ran slower.
-CPU_STATE_BYTES = 1.5 * 2**20
+# What fits in a core's cache, gradients beside it; wider populations of the same model ran slower.
+CPU_CACHE_BYTES = 2 * 2**20
 MOST_PER_DEVICE = 4096
 MEMORY_SHARE = 0.9  # of an accelerator's memory; the rest is for what the allocator cannot use
 # Operations that busy a core for long gain nothing from members side by side, which then only crowd its
@@ -130,16 +130,16 @@ def compact(groups: np.ndarray, devices: int, widths: Mapping[int, int], only: n
     return chunks
 
 
-def first_width(state_bytes: int, members: int, devices: int, accelerator: bool) -> int:
+def first_width(member_bytes: int, members: int, devices: int, accelerator: bool) -> int:
     """The members per device to try first: a power of two, no more than there are members for.
 
     Args:
-        state_bytes: what one member carries from step to step.
+        member_bytes: what one member keeps in the cache: its state, and what a step makes of it.
         members: how many members the largest group has.
         devices: how many devices share them.
         accelerator: whether the devices are not CPU cores.
     """
-    wanted = 256 if accelerator else max(1.0, CPU_STATE_BYTES / max(state_bytes, 1))
+    wanted = 256 if accelerator else max(1.0, CPU_CACHE_BYTES / max(member_bytes, 1))
     most = max(1, -(-members // devices))
     return min(2 ** math.floor(math.log2(min(wanted, MOST_PER_DEVICE))), 2 ** math.ceil(math.log2(most)))
 

@@ -124,7 +124,8 @@ def prepare(
     if choice is not None:
         most = most or choice.per_device * mesh.size
     elif most is not None and remember:
-        choice = Choice(max(1, most // mesh.size), "scan", (), None)
+        loop = measurement.usual_loop(bench, programs(population.statics[bench.group], "scan"))
+        choice = Choice(max(1, most // mesh.size), loop, (), None)
     else:
         per_device = None if most is None else max(1, most // mesh.size)
         statics = population.statics[bench.group]

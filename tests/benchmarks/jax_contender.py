@@ -1,7 +1,7 @@
 """Plain JAX as a contender: `jax_contender.py mlp once`, on one XLA device with all cores.
 
 `once` compiles a whole run and calls it member after member, `steps` compiles one step and calls that,
-`vmap` compiles `jit(vmap(run))` over all members.
+`vmap` compiles `jit(vmap(run))` over all members. A third argument is the number of steps, if not the row's.
 """
 
 import sys
@@ -17,6 +17,7 @@ from tests.benchmarks.contenders import serve
 
 def main() -> None:
     work, mode = networks.WORK[sys.argv[1]], sys.argv[2]
+    work = work._replace(steps=int(sys.argv[3])) if len(sys.argv) > 3 else work
     trial = networks.trial_of(work.plain, lowering=None)
     (inputs, targets), evaluation = jax.device_put(trial.data)
     per_epoch = len(inputs) // networks.BATCH

@@ -63,9 +63,9 @@ def test_memory_is_a_line_through_two_widths():
 
 @given(st.integers(0, 2**40), st.integers(1, 10**6), st.integers(1, 64), st.booleans())
 def test_the_first_width_is_a_power_of_two_with_members_to_fill_it(
-    state_bytes, members, devices, accelerator
+    member_bytes, members, devices, accelerator
 ):
-    width = first_width(state_bytes, members, devices, accelerator)
+    width = first_width(member_bytes, members, devices, accelerator)
     assert width >= 1 and width & (width - 1) == 0
     assert width == 1 or (width // 2) * devices < members
     assert width <= 4096
