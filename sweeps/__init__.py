@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweeps import data as data
 from sweeps import linen as linen
+from sweeps.cluster import ray as ray
 from sweeps.devices import use_cpu_cores as use_cpu_cores
 from sweeps.pooling import max_pool as max_pool
 from sweeps.schedule import halving as halving

@@ -17,6 +17,7 @@ RUN_EXAMPLES = """examples:
   sweeps run digits-mlp alpha='uniform(0, 0.5)' learning_rate='log_uniform(1e-4, 1e-1)' \\
       --search sobol --samples 243 --schedule halving
   sweeps run my_module:study --out runs/mine
+  sweeps run my_module:study --out /shared/mine --executor ray --address auto
 """
 RESUME_EXAMPLES = """examples:
   sweeps resume runs/mine
@@ -63,6 +64,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="how long to train between two checkpoints (default: 2)",
     )
     _add_storage(command)
+    _add_devices(command)
     command.add_argument("--quiet", action="store_true", help="print nothing but the results")
     command = commands.add_parser(
         "plan",
@@ -82,6 +84,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_changes(command)
     command.add_argument("--root-seed", type=int, help="what all randomness derives from")
     _add_storage(command)
+    _add_devices(command)
     command.add_argument("--quiet", action="store_true", help="print nothing but the results")
     command = commands.add_parser(
         "status",
@@ -130,6 +133,29 @@ def _add_storage(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_devices(command: argparse.ArgumentParser) -> None:
+    """The arguments that say where to train."""
+    command.add_argument(
+        "--devices", type=int, metavar="N", help="train on the first N devices (default: all)"
+    )
+    command.add_argument(
+        "--executor",
+        metavar="ray",
+        help="train on the workers of a Ray cluster, which share the run's folder",
+    )
+    command.add_argument(
+        "--address",
+        metavar="HOST:PORT",
+        help="the Ray cluster's address, or auto (default: one started on this machine)",
+    )
+    command.add_argument(
+        "--worker-cpus", type=int, metavar="N", help="cores of each worker (default: the smallest node's)"
+    )
+    command.add_argument(
+        "--worker-gpus", type=int, metavar="N", help="GPUs of each worker (default: the smallest node's)"
+    )
+
+
 def _add_directory(command: argparse.ArgumentParser) -> None:
     command.add_argument("directory", metavar="DIR", type=Path, help="the folder of the run")
 
@@ -146,7 +172,7 @@ def _add_study(command: argparse.ArgumentParser) -> None:
     command.add_argument("--members-per-chunk", type=int, help="how many members train at once")
     command.add_argument(
         "--search",
-        help="where points come from: grid (default), random, sobol, tpe or gp; all but grid need --samples",
+        help="where points come from: grid (default), random, sobol, tpe or gp; all but grid take --samples",
     )
     command.add_argument(
         "--schedule",

@@ -1,5 +1,6 @@
 """Where a chunk is in its training: its stacked carry and its evaluations so far, kept on the disk."""
 
+import contextlib
 import json
 import shutil
 import time
@@ -167,11 +168,13 @@ def newest(directory: Path) -> dict[Path, dict[str, Any]]:
     """
     found = {}
     for chunk in sorted((directory / CHECKPOINTS).glob("[0-9]*")):
-        there = [path for path in chunk.iterdir() if path.name[0] != "."]
-        if there:
-            # A name that goes on after the step, since that is evaluated, comes after the step alone.
-            folder = max(there, key=lambda path: (int(path.name.partition("-")[0]), path.name))
-            found[folder] = json.loads((folder / RECORD).read_text())
+        # One that another worker replaces meanwhile is of another chunk, or there will be a newer one.
+        with contextlib.suppress(FileNotFoundError):
+            there = [path for path in chunk.iterdir() if path.name[0] != "."]
+            if there:
+                # A name that goes on after the step, since that is evaluated, comes after the step alone.
+                folder = max(there, key=lambda path: (int(path.name.partition("-")[0]), path.name))
+                found[folder] = json.loads((folder / RECORD).read_text())
     return found
 
 

@@ -1,7 +1,6 @@
 """The `sweeps` command."""
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -10,9 +9,10 @@ from typing import Any
 
 import jax
 
-from sweeps import export
+from sweeps import cluster, export
 from sweeps import schedule as schedules
 from sweeps.arguments import REPORT, USAGE_ERROR, make_parser
+from sweeps.compilation import count_programs, use_cache
 from sweeps.devices import use_cpu_cores
 from sweeps.grammar import as_domain
 from sweeps.loop import resume, run
@@ -75,7 +75,7 @@ def _space(options: argparse.Namespace) -> dict[str, Any]:
 def _start() -> None:
     """Sets JAX up before it is first used."""
     use_cpu_cores()
-    _use_compilation_cache()
+    use_cache()
 
 
 def _plan(options: argparse.Namespace) -> int:
@@ -111,6 +111,8 @@ def _run(options: argparse.Namespace) -> int:
             search=search,
             schedule=schedule,
             out=out,
+            executor=_executor(options),
+            devices=_devices(options),
             root_seed=options.root_seed,
             progress=not options.quiet,
             name=named.name,
@@ -118,7 +120,7 @@ def _run(options: argparse.Namespace) -> int:
             **{name: getattr(options, name) for name in RUN_OPTIONS},
         )
 
-    return _train("run", train, out)
+    return _train("run", train, out, options.quiet)
 
 
 def _resume(options: argparse.Namespace) -> int:
@@ -131,22 +133,53 @@ def _resume(options: argparse.Namespace) -> int:
             options.directory,
             study,
             samples=options.samples,
+            executor=_executor(options),
+            devices=_devices(options),
             root_seed=options.root_seed,
             progress=not options.quiet,
             storage=options.storage,
         )
 
-    return _train("resume", train, options.directory)
+    return _train("resume", train, options.directory, options.quiet)
 
 
-def _train(command: str, train: Callable[[], Results], out: Path) -> int:
+def _executor(options: argparse.Namespace) -> Any:
+    """Where to train, as the arguments have it."""
+    given = {name: getattr(options, name) for name in ("address", "worker_cpus", "worker_gpus")}
+    given = {name: value for name, value in given.items() if value is not None}
+    if options.executor is None and given:
+        raise StudyError(
+            f"`--executor ray` must be given with --{next(iter(given)).replace('_', '-')}, but got none"
+        )
+    if options.executor != "ray":
+        return cluster.parse(options.executor)
+    jax.config.update(
+        "jax_platforms", "cpu"
+    )  # this process trains nothing and leaves accelerators to workers
+    return cluster.ray(**given)
+
+
+def _devices(options: argparse.Namespace) -> Any:
+    """The first so many devices; None for all."""
+    if options.devices is None:
+        return None
+    there = jax.devices()
+    if not 1 <= options.devices <= len(there):
+        raise StudyError(f"`1 <= devices <= {len(there)}` must hold, but got --devices {options.devices}")
+    return there[: options.devices]
+
+
+def _train(command: str, train: Callable[[], Results], out: Path, quiet: bool) -> int:
     """Trains, and prints and draws what was found; says what is kept if it is stopped."""
+    programs = count_programs()
     try:
         results = train()
     except (KeyboardInterrupt, SystemExit) as stopped:
         kept = f"go on with: sweeps resume {out}" if (out / MANIFEST).exists() else "nothing was begun"
         print(f"sweeps {command}: stopped; {kept}", file=sys.stderr)
         return INTERRUPTED if isinstance(stopped, KeyboardInterrupt) else TERMINATED
+    if not quiet:
+        print(programs.said(), file=sys.stderr)
     print_summary(results)
     from sweeps.report.figures import save_figures
 
@@ -207,13 +240,6 @@ def _new_folder(name: str) -> Path:
     stem = Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
     candidates = (stem.with_name(f"{stem.name}-{number}" if number else stem.name) for number in range(1000))
     return next(path for path in candidates if not path.exists())
-
-
-def _use_compilation_cache() -> None:
-    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        jax.config.update("jax_compilation_cache_dir", str(cache / "lrelu-jax" / "xla"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {

@@ -2,7 +2,7 @@
 
 import collections
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ import pyarrow as pa
 from sweeps import checkpoints, kept, planning, schedule, store
 from sweeps.checkpoints import Writer
 from sweeps.dashboard import show
+from sweeps.derivation import derive
 from sweeps.lock import Lock
 from sweeps.planning import Chunk
-from sweeps.population import seeds_of, with_values
-from sweeps.preparation import Prepared
+from sweeps.population import Population, seeds_of, with_values
+from sweeps.preparation import Began, Examined, Plan, Prepared, plan_of, prepare
 from sweeps.progress import Display
 from sweeps.proposals import batches
 from sweeps.request import Request
@@ -27,7 +28,12 @@ from sweeps.signals import Signals
 from sweeps.space import StudyError
 from sweeps.store import Interval
 from sweeps.tables import pending_rows
-from sweeps.training import Pace, Place, Trained, checkpoint_name, train
+from sweeps.training import Pace, Place, Trained, commit, train
+
+# What is called with a chunk once it is committed, and what trains chunks: (population, chunks, members that
+# go on from another's state and whose, what to call) -> nothing, when all are committed.
+Finished = Callable[[Chunk], None]
+Trainer = Callable[[Population, list[Chunk], Mapping[int, int], Finished], None]
 
 
 def run_in_memory(prepared: Prepared, written: dict[str, Any], display: Display, signals: Signals) -> Results:
@@ -52,66 +58,121 @@ def run_in_memory(prepared: Prepared, written: dict[str, Any], display: Display,
     return Results(written, tables=(members.sort_by(store.ORDER[:1]), metrics.sort_by(store.ORDER)))
 
 
-def run_on_disk(prepared: Prepared, wanted: Request, lock: Lock, display: Display, signals: Signals) -> None:
-    """Trains what is not committed yet, and commits it to the directory whose lock is held.
+class Alone:
+    """This process, which trains chunks on its own devices, one after the other.
 
     Args:
-        prepared: the plan.
+        examined: the study.
         wanted: what was asked for.
+        devices: the devices; None takes all, or as many as the run began with.
         lock: the lock of the run directory.
         display: what a person sees.
         signals: what is held back while a span runs.
     """
-    directory, population = lock.path.parent, prepared.population
-    place, pace = Place(directory, Writer(directory, 60 * wanted.checkpoint_minutes), lock), Pace()
+
+    def __init__(
+        self,
+        examined: Examined,
+        wanted: Request,
+        devices: Sequence[Any] | None,
+        lock: Lock,
+        display: Display,
+        signals: Signals,
+    ):
+        self.examined, self.wanted, self.devices = examined, wanted, devices
+        self.display, self.signals, self.pace = display, signals, Pace()
+        directory = lock.path.parent
+        self.place = Place(directory, Writer(directory, 60 * wanted.checkpoint_minutes), lock)
+
+    def plan(self, members_per_chunk: int | None, began: Began | None) -> Plan:
+        """Measures and cuts.
+
+        Args:
+            members_per_chunk: how many members run at once; None measures and chooses.
+            began: how the run began, if it goes on.
+        """
+        self.prepared = prepare(
+            self.examined, self.wanted.sampling.root_seed, self.devices, members_per_chunk, began=began
+        )
+        plan = plan_of(self.prepared)
+        if began is None and plan.devices < len(self.devices or jax.devices()):
+            self.display.note(f"{plan.devices} of the devices are used: there are no more members in a group")
+        return plan
+
+    def train(
+        self, population: Population, chunks: list[Chunk], sources: Mapping[int, int], finished: Finished
+    ) -> None:
+        """Trains chunks; returns when all are committed.
+
+        Args:
+            population: all members so far.
+            chunks: the chunks.
+            sources: members that go on from another's state, and whose.
+            finished: called with every chunk that is committed.
+        """
+        bench = self.prepared.bench._replace(population=population)
+        now = self.prepared._replace(population=population, bench=bench)
+        train_one = functools.partial(
+            train, pace=self.pace, display=self.display, signals=self.signals, place=self.place,
+            sources=sources,
+        )  # fmt: skip
+
+        def finish(chunk: Chunk, trained: Trained) -> None:
+            commit(self.wanted.study, self.place.directory, self.wanted.keep_best, chunk, trained)
+            finished(chunk)
+
+        _train_all(now, chunks, train_one, finish, self.display, self.signals)
+
+
+def run_on_disk(plan: Plan, wanted: Request, lock: Lock, display: Display, trainer: Trainer) -> None:
+    """Trains what is not committed yet, and commits it to the directory whose lock is held.
+
+    Args:
+        plan: how members are cut into chunks.
+        wanted: what was asked for.
+        lock: the lock of the run directory.
+        display: what a person sees.
+        trainer: what trains chunks.
+    """
+    directory, population = lock.path.parent, plan.population
     try:
         for grown, members in batches(wanted.study, wanted.sampling, population, directory):
             population = grown
-            bench = prepared.bench._replace(population=population)
-            now = prepared._replace(population=population, bench=bench)
-            _train_rounds(now, wanted, members, place, pace, display, signals)
+            _train_rounds(plan._replace(population=population), wanted, members, directory, display, trainer)
         checkpoints.clear(directory)
         if wanted.keep_best:  # once more: a process may have died between its last commit and this
             kept.prune(directory, wanted.keep_best, wanted.study.mode)
     finally:  # also after Ctrl-C: whoever looks finds tables of what was done
-        store.derive(directory, len(population), functools.partial(pending_rows, population))
+        derive(directory, len(population), functools.partial(pending_rows, population))
 
 
 def _train_rounds(
-    prepared: Prepared,
-    wanted: Request,
-    members: np.ndarray,
-    place: Place,
-    pace: Pace,
-    display: Display,
-    signals: Signals,
+    plan: Plan, wanted: Request, members: np.ndarray, directory: Path, display: Display, trainer: Trainer
 ) -> None:
     """Members from their first step to their last, those that the schedule stops excepted."""
-    study, groups, devices = prepared.study, prepared.population.groups, prepared.bench.mesh.size
-    batch, points = members, len(members) // len(seeds_of(wanted.study))
-    chunks = planning.cut(groups, devices, prepared.most, only=members)
+    study, population, groups = wanted.study, plan.population, plan.population.groups
+    batch, points = members, len(members) // len(seeds_of(study))
+    chunks = planning.cut(groups, plan.devices, plan.most, only=members)
     widths = {chunk.group: chunk.width for chunk in chunks}
     ends = [*_rungs(wanted, points), study.steps]
     sources: Mapping[int, int] = {}
     for start, stop in zip([0, *ends], ends, strict=False):
         if start:
-            chunks = planning.compact(groups, devices, widths, members)
-        done = store.committed_members(place.directory, Interval(start, stop))
+            chunks = planning.compact(groups, plan.devices, widths, members)
+        done = store.committed_members(directory, Interval(start, stop))
         spans = [chunk._replace(start=start, stop=stop) for chunk in _remaining(chunks, done)]
-        train_one = functools.partial(
-            train, pace=pace, display=display, signals=signals, place=place, sources=sources
-        )
-        finish = functools.partial(_commit, place.directory, wanted, display)
-        _train_all(prepared, spans, train_one, finish, display, signals)
+        finished = functools.partial(_finished, directory, wanted, display)
+        if spans:
+            trainer(population, spans, sources, finished)
         if stop < study.steps:
-            rung = _decide(prepared, wanted, batch, members, Interval(start, stop), place.directory)
-            dead = members[np.isnan(store.scores(place.directory, members, study.metric, stop))]
+            rung = _decide(population, wanted, batch, members, Interval(start, stop), directory)
+            dead = members[np.isnan(store.scores(directory, members, study.metric, stop))]
             gone = np.union1d(rung.stopped, np.setdiff1d(dead, list(rung.sources)))
             display.stop(len(np.setdiff1d(rung.stopped, dead)))
             members, sources = np.setdiff1d(members, gone), rung.sources
-            prepared = prepared._replace(population=with_values(prepared.population, rung.values))
-            checkpoints.prune(place.directory, stop)
-            _show_stopped(wanted, place.directory, rung.stopped, display)
+            population = with_values(population, rung.values)
+            checkpoints.prune(directory, stop)
+            _show_stopped(wanted, directory, rung.stopped, display)
 
 
 def _show_stopped(wanted: Request, directory: Path, stopped: np.ndarray, display: Display) -> None:
@@ -137,7 +198,7 @@ def _rungs(wanted: Request, points: int) -> tuple[int, ...]:
 
 
 def _decide(
-    prepared: Prepared,
+    population: Population,
     wanted: Request,
     batch: np.ndarray,
     members: np.ndarray,
@@ -149,7 +210,7 @@ def _decide(
     found = read_rung(directory, first, steps.stop)
     if found is not None:
         return found
-    study, population = prepared.study, prepared.population
+    study = wanted.study
     traced = [field.name for field in population.fields if field.traced and field.name in population.columns]
     decision = schedule.decide(
         wanted.schedule,
@@ -179,18 +240,13 @@ def _remaining(chunks: list[Chunk], done: np.ndarray) -> list[Chunk]:
     return [chunk for chunk in left if len(chunk.members)]
 
 
-def _commit(directory: Path, wanted: Request, display: Display, chunk: Chunk, trained: Trained) -> None:
-    """Keeps what a chunk has found, and the states of its best members."""
-    last, mode = chunk.stop == wanted.study.steps, wanted.study.mode
-    if wanted.keep_best and last:
-        leaves = checkpoints.to_host(trained.carry.state, len(chunk.members))
-        kept.keep(directory, wanted.keep_best, mode, chunk.members, trained.final, leaves)
-    store.commit(directory, chunk.name, trained.members, trained.metrics, trained.setting)
-    if last:  # otherwise the next round begins from it
-        checkpoints.remove(directory, checkpoint_name(chunk))
-    if wanted.keep_best and last:
-        kept.prune(directory, wanted.keep_best, mode)
-    _show(wanted, directory, trained.members, trained.metrics, display)
+def _finished(directory: Path, wanted: Request, display: Display, chunk: Chunk) -> None:
+    """What follows a chunk that is committed."""
+    if wanted.keep_best and chunk.stop == wanted.study.steps:
+        kept.prune(directory, wanted.keep_best, wanted.study.mode)
+    if wanted.storage is not None:
+        members, metrics = store.read_chunk(directory / store.CHUNKS / chunk.name)
+        _show(wanted, directory, members, metrics, display)
 
 
 def _train_all(

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ def publish(folder: Path, write: Callable[[Path], None]) -> None:
         folder: its path, which does not exist.
         write: puts the files into the folder it is given.
     """
-    temporary = folder.with_name(f".{folder.name}.tmp")
+    temporary = folder.with_name(f".{folder.name}.{_process()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
@@ -56,7 +57,7 @@ def replace(path: Path, write: Callable[[Path], Any]) -> None:
         path: its path.
         write: writes the path it is given.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = path.with_name(f".{path.name}.{_process()}.tmp")
     try:
         write(temporary)
         _sync(temporary)
@@ -65,6 +66,11 @@ def replace(path: Path, write: Callable[[Path], Any]) -> None:
         temporary.unlink(missing_ok=True)
         raise
     _sync(path.parent)
+
+
+def _process() -> str:
+    """A name of this process that no other has, on any host that shares the file system."""
+    return f"{socket.gethostname()}-{os.getpid()}"
 
 
 def _sync(path: Path) -> None:

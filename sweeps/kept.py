@@ -1,5 +1,6 @@
 """The final states of the best members, kept on the disk and loaded into the user's model."""
 
+import contextlib
 import json
 import shutil
 from pathlib import Path
@@ -102,7 +103,10 @@ def load_kept(directory: Path, study: Study, population: Population, member: int
 
 
 def _kept(directory: Path) -> dict[int, float]:
-    records = [json.loads(path.read_text()) for path in (directory / KEPT).glob(f"[0-9]*/{RECORD}")]
+    records = []
+    for path in (directory / KEPT).glob(f"[0-9]*/{RECORD}"):
+        with contextlib.suppress(FileNotFoundError):  # another process has just removed it
+            records.append(json.loads(path.read_text()))
     return {record["member"]: record["value"] for record in records}
 
 

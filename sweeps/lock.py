@@ -30,13 +30,17 @@ class Lock:
         self.path, self.descriptor = path, descriptor
         self.say({})
 
+    def holder(self) -> dict[str, Any]:
+        """What names this process."""
+        return {"pid": os.getpid(), "started": _started(os.getpid()), "host": socket.gethostname()}
+
     def say(self, progress: dict[str, Any]) -> None:
         """Writes the holder's name and how far it is.
 
         Args:
             progress: what `status` shows, as JSON.
         """
-        record = {"pid": os.getpid(), "started": _started(os.getpid()), "host": socket.gethostname()}
+        record = self.holder()
         with contextlib.suppress(OSError):  # a full disk stops the run where results are written, not here
             os.pwrite(self.descriptor, json.dumps(record | progress).encode().ljust(RECORD_BYTES), 0)
 

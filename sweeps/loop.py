@@ -2,22 +2,19 @@
 
 import contextlib
 import dataclasses
-import functools
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from sweeps import manifest, store
 from sweeps import schedule as schedules
-from sweeps.course import run_in_memory, run_on_disk
+from sweeps.cluster import Ray, parse
+from sweeps.course import Alone, run_in_memory, run_on_disk
 from sweeps.dashboard import reachable
-from sweeps.lock import locked
-from sweeps.measurement import Choice
+from sweeps.lock import Lock, locked
 from sweeps.population import baseline, gather, seeds_of
-from sweeps.preparation import Examined, Prepared, examine, prepare
+from sweeps.preparation import Began, Examined, Plan, examine, plan_of, prepare, recorded_plan
 from sweeps.progress import Display
 from sweeps.proposals import Sampling, earlier_points
 from sweeps.request import Request, refuse_changes, request, request_again
@@ -37,6 +34,7 @@ def run(
     out: str | Path | None = None,
     search: str = "grid",
     schedule: Any = None,
+    executor: Any = None,
     root_seed: int = 0,
     devices: Sequence[Any] | None = None,
     members_per_chunk: int | None = None,
@@ -54,12 +52,15 @@ def run(
 
     Args:
         study: the study.
-        samples: how many joint draws of the sampled fields; with another search than `grid`, how many points.
+        samples: how many joint draws of the sampled fields; with another search than `grid`, how many points;
+            None takes as many as a grid has, if no field is drawn.
         out: a new folder to keep the run in; None keeps it in memory.
         search: where points come from: `grid`, `random`, `sobol`, or Optuna's `tpe` and `gp`, which propose
             batches of points by what earlier ones scored.
         schedule: which members go on: `halving`, `hyperband` or `pbt`, or what `sweeps.halving(...)`,
             `sweeps.hyperband(...)` and `sweeps.pbt(...)` make; None lets all of them.
+        executor: where members are trained: None is this process, `ray` a Ray cluster on this machine, and
+            `sweeps.ray(...)` any; that needs `out`, on a path that all workers share.
         root_seed: what all randomness derives from, a whole number ≥ 0.
         devices: the devices that share the members; None takes all.
         members_per_chunk: how many members run at once; None measures and chooses.
@@ -94,6 +95,11 @@ def run(
         raise StudyError(f"`out` must be given to keep states, but got keep_best={keep_best} and no out")
     if checkpoint_minutes <= 0:
         raise StudyError(f"`0 < checkpoint_minutes` must hold, but got {checkpoint_minutes}")
+    executor = parse(executor)
+    if executor is not None and out is None:
+        raise StudyError(
+            "`out` must be given with an executor, a folder that all workers share, but got none"
+        )
     known = earlier_points(study, search, None if warm_start is None else load(warm_start))
     sampling = Sampling(search, samples, root_seed, points_per_batch, known)
     thinning = schedules.parse(schedule) if isinstance(schedule, str) else schedule
@@ -113,8 +119,8 @@ def run(
         wanted = wanted._replace(storage=storage)
     with listening() as signals:
         options = {"confirm": confirm, "reference": reference}
-        results = _begin(wanted, out, devices, members_per_chunk, progress, signals, options)
-        return _confirmed(wanted, results, confirm, out, devices, progress, signals)
+        results = _begin(wanted, out, executor, devices, members_per_chunk, progress, signals, options)
+        return _confirmed(wanted, results, confirm, out, executor, devices, progress, signals)
 
 
 def resume(
@@ -123,6 +129,7 @@ def resume(
     *,
     samples: int | None = None,
     root_seed: int | None = None,
+    executor: Any = None,
     devices: Sequence[Any] | None = None,
     progress: bool = True,
     storage: str | None = None,
@@ -134,6 +141,7 @@ def resume(
         study: the study that it is a run of; a study that differs is refused.
         samples: as the run was started with; None takes that.
         root_seed: as the run was started with; None takes that.
+        executor: where to go on, as in `run`; not necessarily where the run began.
         devices: the devices to go on with; None takes as many as the run began with, or all there are.
         progress: whether to show progress on standard error.
         storage: the URL of an Optuna storage, as in `run`.
@@ -147,20 +155,22 @@ def resume(
         KeyboardInterrupt: Ctrl-C, as in `run`.
         SystemExit: SIGTERM, likewise.
     """
-    directory = Path(directory)
+    directory, executor = Path(directory), parse(executor)
     recorded = store.read_manifest(directory)
     asked = request_again(recorded, study, samples, root_seed)
     if storage is not None:
         reachable(storage)
         asked = asked._replace(storage=storage)
     with listening() as signals:
-        results = _go_on(directory, recorded, asked, devices, progress, signals)
-        return _confirmed(asked, results, recorded["confirm"], directory, devices, progress, signals)
+        results = _go_on(directory, recorded, asked, executor, devices, progress, signals)
+        again = recorded["confirm"]
+        return _confirmed(asked, results, again, directory, executor, devices, progress, signals)
 
 
 def _begin(
     wanted: Request,
     out: str | Path | None,
+    executor: Ray | None,
     devices: Sequence[Any] | None,
     members_per_chunk: int | None,
     progress: bool,
@@ -183,28 +193,28 @@ def _begin(
         "checkpoint_minutes": wanted.checkpoint_minutes,
         **options,
     }
-    plan = functools.partial(prepare, examined, wanted.sampling.root_seed, devices, members_per_chunk)
     with Display(wanted.members, wanted.member_steps, shown=progress) as display:
         _say_budget(wanted, display)
         if out is None and wanted.schedule is None and not wanted.sampling.adaptive:
-            prepared = plan()
-            return run_in_memory(prepared, written | _plan(prepared), display, signals)
+            prepared = prepare(examined, wanted.sampling.root_seed, devices, members_per_chunk)
+            written |= recorded_plan(plan_of(prepared))
+            return run_in_memory(prepared, written, display, signals)
         with contextlib.ExitStack() as last:
             temporary = None if out else last.enter_context(tempfile.TemporaryDirectory())
             # The folder is there before the plan is, so that whatever happens from now on, `resume` goes on.
             directory = store.create(out or Path(str(temporary)) / "run", written)
             lock = last.enter_context(locked(directory))
             try:
-                prepared = plan()
+                trainer = last.enter_context(
+                    _trainer(executor, examined, wanted, devices, lock, display, signals)
+                )
+                plan = trainer.plan(members_per_chunk, None)
             except StudyError:
                 store.discard(directory)
                 raise
-            written |= _plan(prepared)
+            written |= recorded_plan(plan)
             store.write_manifest(directory, written)
-            if prepared.bench.mesh.size < len(devices or jax.devices()):
-                used = prepared.bench.mesh.size
-                display.note(f"{used} of the devices are used: there are no more members in a group")
-            run_on_disk(prepared, wanted, lock, display, signals)
+            run_on_disk(plan, wanted, lock, display, trainer.train)
             results = load(directory)
             if temporary is None:
                 return results
@@ -220,24 +230,32 @@ def _say_budget(wanted: Request, display: Display) -> None:
         )
 
 
-def _plan(prepared: Prepared) -> dict[str, Any]:
-    """What the manifest says of the plan."""
-    mesh, loop = prepared.bench.mesh, prepared.choice.loop
-    widths = sorted({chunk.width // mesh.size for chunk in prepared.chunks})
-    return {
-        "numerical_setting": manifest.setting(mesh, loop, widths[-1]),
-        "plan": {
-            "groups": len(prepared.population.statics),
-            "chunks": len(prepared.chunks),
-            "members_per_chunk": prepared.most,
-        },
-    }
+@contextlib.contextmanager
+def _trainer(
+    executor: Ray | None,
+    examined: Examined,
+    wanted: Request,
+    devices: Sequence[Any] | None,
+    lock: Lock,
+    display: Display,
+    signals: Signals,
+    cpu_devices: int | None = None,
+) -> Iterator[Any]:
+    """What plans and trains: this process, or the workers of a cluster."""
+    if executor is None:
+        yield Alone(examined, wanted, devices, lock, display, signals)
+        return
+    from sweeps.crew import gathered
+
+    with gathered(executor, wanted, lock, display, signals, cpu_devices) as crew:
+        yield crew
 
 
 def _go_on(
     directory: Path,
     recorded: dict[str, Any],
     wanted: Request,
+    executor: Ray | None,
     devices: Sequence[Any] | None,
     progress: bool,
     signals: Signals,
@@ -246,41 +264,36 @@ def _go_on(
     examined = examine(wanted.study, wanted.population)
     if recorded["versions"]["jax"] == manifest.versions()["jax"]:
         refuse_changes(recorded["digests"], examined.digests)
-    root_seed = wanted.sampling.root_seed
     with locked(directory) as lock, Display(wanted.members, wanted.member_steps, shown=progress) as display:
         for name in store.clean(directory):
             display.note(f"chunk {name} is damaged: it is set aside, and its members are trained again")
+        if wanted.schedule is None and (again := store.reopen(directory)):
+            display.note(f"{again} members that failed are trained again")
         display.resume(*store.progress(directory, wanted.study.steps))
-        if recorded["plan"] is None:
-            prepared = prepare(examined, root_seed, devices, recorded["members_per_chunk"])
-            store.write_manifest(directory, recorded | _plan(prepared))
-        else:
-            prepared = _as_planned(examined, recorded, root_seed, devices, display)
-        run_on_disk(prepared, wanted, lock, display, signals)
+        before, began = recorded["numerical_setting"], None
+        if recorded["plan"] is not None:
+            began = Began(before["devices"], recorded["plan"]["members_per_chunk"], before["loop"])
+        cores = before["devices"] if began is not None and before["platform"] == "cpu" else None
+        with _trainer(executor, examined, wanted, devices, lock, display, signals, cores) as trainer:
+            plan = trainer.plan(recorded["members_per_chunk"], began)
+            if began is None:
+                store.write_manifest(directory, recorded | recorded_plan(plan))
+            else:
+                _say_setting(before, plan, display)
+            run_on_disk(plan, wanted, lock, display, trainer.train)
         return load(directory)
 
 
-def _as_planned(
-    examined: Examined,
-    recorded: dict[str, Any],
-    root_seed: int,
-    devices: Sequence[Any] | None,
-    display: Display,
-) -> Prepared:
-    """The plan that a run began with, on the devices that there are now."""
-    began = recorded["numerical_setting"]
-    used = list(devices or jax.devices()[: began["devices"]])
-    most = max(1, recorded["plan"]["members_per_chunk"] * len(used) // began["devices"])
-    choice = Choice(max(1, most // len(used)), began["loop"], (), None)
-    prepared = prepare(examined, root_seed, used, most, choice=choice)
-    now = manifest.setting(prepared.bench.mesh, choice.loop, began["members_per_device"])
-    changes = manifest.differences(began, now)
+def _say_setting(before: dict[str, Any], plan: Plan, display: Display) -> None:
+    """Says what a run goes on with, if that is not what it began with."""
+    changes = manifest.differences(
+        before, plan.setting | {"members_per_device": before["members_per_device"]}
+    )
     if changes:
         display.note(
             f"going on in another numerical setting ({'; '.join(changes)}): what is trained from here on "
             f"agrees with the first setting to float32 rounding, not bit for bit"
         )
-    return prepared
 
 
 def _confirmed(
@@ -288,6 +301,7 @@ def _confirmed(
     results: Results,
     count: int,
     out: str | Path | None,
+    executor: Ray | None,
     devices: Sequence[Any] | None,
     progress: bool,
     signals: Signals,
@@ -315,13 +329,13 @@ def _confirmed(
     fresh = Request(study, population, sampling, None, asked, 0, wanted.checkpoint_minutes)
     options: dict[str, Any] = {"confirm": 0, "reference": None}
     if out is None:
-        found = _begin(fresh, None, devices, None, progress, signals, options)
+        found = _begin(fresh, None, None, devices, None, progress, signals, options)
         return dataclasses.replace(results, confirmation=found)
     folder = Path(out) / store.CONFIRMATION
     if folder.exists():
         recorded = store.read_manifest(folder)
         refuse_changes({key: recorded.get(key) for key in asked}, asked)
-        _go_on(folder, recorded, fresh, devices, progress, signals)
+        _go_on(folder, recorded, fresh, executor, devices, progress, signals)
     else:
-        _begin(fresh, folder, devices, None, progress, signals, options)
+        _begin(fresh, folder, executor, devices, None, progress, signals, options)
     return load(out)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from sweeps import execute, measurement, planning
+from sweeps import execute, manifest, measurement, planning
 from sweeps.checking import check, check_data, data_digest
 from sweeps.measurement import Bench, Choice
 from sweeps.planning import Chunk
@@ -56,6 +56,36 @@ class Prepared(NamedTuple):
     programs: Callable[[dict[str, Any], str], execute.Program]
 
 
+class Began(NamedTuple):
+    """What a run that goes on was planned with.
+
+    Attributes:
+        devices: how many devices shared a chunk.
+        most: the most members of a chunk.
+        loop: the loop.
+    """
+
+    devices: int
+    most: int
+    loop: str
+
+
+class Plan(NamedTuple):
+    """How members are cut into chunks, wherever these are trained.
+
+    Attributes:
+        population: the members.
+        devices: how many devices share a chunk.
+        most: the most members of a chunk.
+        setting: the numerical setting.
+    """
+
+    population: Population
+    devices: int
+    most: int
+    setting: dict[str, Any]
+
+
 def examine(study: Study, population: Population) -> Examined:
     """Checks a study by tracing it, before anything is compiled or written.
 
@@ -92,6 +122,7 @@ def prepare(
     members_per_chunk: int | None = None,
     remember: bool = True,
     choice: Choice | None = None,
+    began: Began | None = None,
 ) -> Prepared:
     """Plans the chunks of a study.
 
@@ -102,11 +133,17 @@ def prepare(
         members_per_chunk: how many members run at once; None measures and chooses.
         remember: whether an earlier choice will do; False measures at two widths in any case.
         choice: what an earlier run chose; None measures.
+        began: what the run was planned with, if it goes on: as many devices, or all there are, with as many
+            members each. Overrules the members per chunk and the choice.
 
     Raises:
         StudyError: not one member fits into the memory, or the data cannot be read once per chunk.
     """
     study, population, _ = examined
+    if began is not None:
+        devices = list(devices or jax.devices()[: began.devices])
+        members_per_chunk = max(1, began.most * len(devices) // began.devices)
+        choice = Choice(max(1, members_per_chunk // len(devices)), began.loop, (), None)
     largest = int(np.bincount(population.groups).max())
     mesh = execute.make_mesh(list(devices or jax.devices())[:largest])
     cache: dict[str, execute.Program] = {}
@@ -136,6 +173,34 @@ def prepare(
     if study.trial.data is not None and is_stream(study.trial.data.train):
         check_stream(study.trial.data.train, len(chunks))
     return Prepared(study, population, bench, choice, most, chunks, programs)
+
+
+def plan_of(prepared: Prepared) -> Plan:
+    """The plan of a study that was measured.
+
+    Args:
+        prepared: the study.
+    """
+    mesh = prepared.bench.mesh
+    widest = max(chunk.width for chunk in prepared.chunks) // mesh.size
+    setting = manifest.setting(mesh, prepared.choice.loop, widest)
+    return Plan(prepared.population, mesh.size, prepared.most, setting)
+
+
+def recorded_plan(plan: Plan) -> dict[str, Any]:
+    """What a manifest says of a plan.
+
+    Args:
+        plan: the plan.
+    """
+    return {
+        "numerical_setting": plan.setting,
+        "plan": {
+            "groups": len(plan.population.statics),
+            "chunks": len(planning.cut(plan.population.groups, plan.devices, plan.most)),
+            "members_per_chunk": plan.most,
+        },
+    }
 
 
 def report_plan(prepared: Prepared, members: int, member_steps: int) -> list[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """The members that a search asks for, batch after batch."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,7 +10,7 @@ import numpy as np
 from sweeps import search, store
 from sweeps.population import Population, gather, populate, seeds_of
 from sweeps.search import ADAPTIVE, Search
-from sweeps.space import StudyError
+from sweeps.space import StudyError, is_sampled, size
 from sweeps.trial import Study, fields
 
 POINTS_PER_BATCH = 32  # of an adaptive search
@@ -44,6 +45,19 @@ class Sampling(NamedTuple):
         return min(self.samples, self.points_per_batch or POINTS_PER_BATCH) if self.adaptive else self.samples
 
 
+def counted(study: Study, sampling: Sampling) -> Sampling:
+    """The sampling with its number of points: as many as a grid has, if none was given and there is a grid.
+
+    Args:
+        study: the study.
+        sampling: where points come from.
+    """
+    domains = [domain for name, domain in study.domains.items() if name != "seed"]
+    if sampling.search == "grid" or sampling.samples is not None or any(map(is_sampled, domains)):
+        return sampling
+    return sampling._replace(samples=math.prod(map(size, domains)))
+
+
 def first_members(study: Study, sampling: Sampling) -> Population:
     """The members that are known before training: all of them, or the first batch of an adaptive search.
 
@@ -65,8 +79,8 @@ def first_members(study: Study, sampling: Sampling) -> Population:
         return populate(study, samples, sampling.root_seed)
     if samples is None:
         raise StudyError(
-            f"`samples` must be given to the search {name}, but got none; samples=64 tries 64 points "
-            f"(--samples 64)"
+            f"`samples` must be given to the search {name} where a field is drawn, but got none; samples=64 "
+            f"tries 64 points (--samples 64)"
         )
     if not isinstance(samples, int) or samples < 1:
         raise StudyError(f"`1 <= samples` must hold and be a whole number, but got samples={samples!r}")

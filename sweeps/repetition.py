@@ -70,6 +70,12 @@ def replay(directory: str | Path, member: int, study: Study, *, progress: bool =
             "whose states come from other members; run the study again with the same root_seed"
         )
     folders = _folders(directory, member)
+    error = next((found for folder in folders if (found := store.read_setting(folder).get("error"))), None)
+    if error is not None:
+        raise StudyError(
+            f"`a member that was trained` must hold, but got {member}, which failed: {error}; `sweeps resume "
+            f"{directory}` tries again"
+        )
     population = all_members(study, asked.sampling, asked.population, directory)
     trained, now, settings = [], [], [store.read_setting(folder) for folder in folders]
     with (

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from sweeps import manifest, schedule
 from sweeps.population import Population, seeds_of
-from sweeps.proposals import Sampling, count, first_members
+from sweeps.proposals import Sampling, count, counted, first_members
 from sweeps.space import StudyError
 from sweeps.trial import Study
 
@@ -80,6 +80,7 @@ def request(
     Raises:
         StudyError: something asked for cannot be done, or is not what was asked for earlier.
     """
+    sampling = counted(study, sampling)
     population = first_members(study, sampling)
     if thinning is not None:
         schedule.check(

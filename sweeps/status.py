@@ -1,11 +1,12 @@
 """How far a run is, seen from outside: what `sweeps status` prints."""
 
 import collections
+import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from sweeps import checkpoints, store
+from sweeps import checkpoints, roster, store
 from sweeps.lock import holder
 
 
@@ -32,14 +33,22 @@ def status(directory: str | Path) -> list[tuple[str, str]]:
         ("members", said),
     ]
     if running:
-        where = f"chunk {running['chunk']}, step {running['step']}/{running['steps']}"
+        if "workers" in running:
+            where = f"{running['workers']} workers"
+        elif "chunk" in running:
+            where = f"chunk {running['chunk']}, step {running['step']}/{running['steps']}"
+        else:
+            where = "planning"
         rows.append(
             (
                 "running",
-                f"process {running['pid']} on {running['host']}, "
-                + (where if "chunk" in running else "planning"),
+                f"process {running['pid']} on {running['host']}, {where}",
             )
         )
+    for name, record in roster.read(directory).items():
+        ago = max(0.0, time.time() - record["time"])
+        where = f"chunk {record['chunk']}, step {record['step']}/{record['steps']}, {ago:.0f} s ago"
+        rows.append((name, f"process {record['pid']} on {record['host']}, {where}"))
     for folder, record in checkpoints.newest(directory).items():
         rows.append(
             (

@@ -7,7 +7,6 @@ whole or not at all. `members.parquet` and `metrics.parquet` are derived from th
 import json
 import shutil
 import warnings
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +22,6 @@ FORMAT_VERSION = 1
 MANIFEST, CHUNKS, SETTING = "manifest.json", "chunks", "setting.json"
 CONFIRMATION = "confirmation"  # the run directory of the winner on fresh seeds, inside that of its run
 KINDS = ("members", "metrics")  # of rows
-WINDOW = 100_000  # members whose rows are in memory at once while the derived tables are written
 ORDER = [
     ("member", "ascending"),
     ("step", "ascending"),
@@ -109,6 +107,15 @@ def commit(directory: Path, name: str, members: pa.Table, metrics: pa.Table, set
         publish(directory / CHUNKS / name, write)
 
 
+def read_chunk(folder: Path) -> tuple[pa.Table, pa.Table]:
+    """The rows of members and of metrics of a committed chunk.
+
+    Args:
+        folder: its folder.
+    """
+    return pq.read_table(folder / "members.parquet"), pq.read_table(folder / "metrics.parquet")
+
+
 def clean(directory: Path) -> list[str]:
     """Removes what a process that was killed left half-written, and sets damaged chunks aside.
 
@@ -128,6 +135,42 @@ def clean(directory: Path) -> list[str]:
         shutil.rmtree(aside, ignore_errors=True)
         folder.rename(aside)
     return [folder.name for folder in damaged]
+
+
+def reopen(directory: Path) -> int:
+    """Sets chunks aside whose members were given up as `failed`, so that they are trained again.
+
+    Call it only while holding the directory's lock.
+
+    Args:
+        directory: the run directory.
+
+    Returns:
+        How many members there are in them.
+    """
+    count = 0
+    for folder in committed(directory):
+        status = pq.read_table(folder / "members.parquet", columns=["status"])["status"].to_pylist()
+        if "failed" in status:
+            count += len(status)
+            aside = folder.with_name(f".{folder.name}.failed")
+            shutil.rmtree(aside, ignore_errors=True)
+            folder.rename(aside)
+    return count
+
+
+def errors(directory: Path) -> dict[int, str]:
+    """Why members were given up as `failed`.
+
+    Args:
+        directory: the run directory.
+    """
+    found = {}
+    for folder in committed(directory):
+        error = read_setting(folder).get("error")
+        if error is not None:
+            found |= dict.fromkeys(read_chunk(folder)[0]["member"].to_pylist(), error)
+    return found
 
 
 def read_setting(folder: Path) -> dict[str, Any]:
@@ -254,66 +297,14 @@ def read(directory: str | Path, kind: str) -> pa.Table | None:
             stops.append(interval(folder).stop)
     if not tables:
         return None
-    if kind == "members" and _scheduled(Path(directory)):
+    if kind == "members" and scheduled(Path(directory)):
         return latest(tables, stops, stopped_members(Path(directory)))
     return pa.concat_tables(tables, promote_options="default").sort_by(ORDER[: 1 + (kind == "metrics")])
 
 
-def derive(directory: Path, count: int, pending: Callable[[np.ndarray], pa.Table]) -> None:
-    """Writes `members.parquet` and `metrics.parquet` from the chunks, each whole or not at all.
-
-    Members are taken a window at a time, so that memory does not grow with their number.
-
-    Args:
-        directory: the run directory.
-        count: how many members the run has.
-        pending: ids to the rows of members that no chunk holds yet.
-    """
-    folders = committed(directory)
-    for kind in KINDS:
-        files = [str(folder / f"{kind}.parquet") for folder in folders]
-        if kind == "members" and folders and _scheduled(directory):
-            rows = _merged(directory, count, pending)
-        elif files or kind == "members":
-            rows = _windows(files, count, pending if kind == "members" else None)
-        else:
-            continue
-        with writing(str(directory / f"{kind}.parquet")):
-            _write_windows(directory / f"{kind}.parquet", rows)
-
-
-def _scheduled(directory: Path) -> bool:
+def scheduled(directory: Path) -> bool:
     """Whether members have several intervals, or are stopped after one."""
     return (directory / RUNGS).exists()
-
-
-def _merged(directory: Path, count: int, pending: Callable[[np.ndarray], pa.Table]) -> Iterator[pa.Table]:
-    """The rows of the members of a run with a schedule, whose intervals must be seen together."""
-    found = read(directory, "members")
-    assert found is not None  # there are chunks of several intervals
-    missing = pending(np.setdiff1d(np.arange(count), found["member"].to_numpy()))
-    yield pa.concat_tables([found, missing], promote_options="default").sort_by(ORDER[:1])
-
-
-def _windows(
-    files: list[str], count: int, pending: Callable[[np.ndarray], pa.Table] | None
-) -> Iterator[pa.Table]:
-    """The rows of the files in the order of members, some members at a time."""
-    from pyarrow import dataset  # which imports pandas, where there is one
-
-    schemas = [pq.read_schema(file) for file in files]
-    schema = pa.unify_schemas(schemas) if schemas else None
-    found = dataset.dataset(files, schema=schema, format="parquet") if files else None
-    for first in range(0, count, WINDOW):
-        ids = np.arange(first, min(first + WINDOW, count))
-        parts: list[pa.Table] = []
-        if found is not None:
-            member = dataset.field("member")
-            parts.append(found.to_table(filter=(member >= first) & (member < first + len(ids))))
-        if pending is not None:
-            there = parts[0]["member"].to_numpy() if parts else np.zeros(0, int)
-            parts.append(pending(np.setdiff1d(ids, there)))
-        yield pa.concat_tables(parts, promote_options="default").sort_by(ORDER[: 1 + (pending is None)])
 
 
 def _damage(folder: Path) -> str | None:
@@ -324,17 +315,6 @@ def _damage(folder: Path) -> str | None:
         except (OSError, pa.ArrowException) as error:
             return f"{folder / kind}.parquet is damaged ({str(error).splitlines()[0]})"
     return None
-
-
-def _write_windows(path: Path, windows: Iterator[pa.Table]) -> None:
-    def write(temporary: Path) -> None:
-        first = next(windows)
-        with pq.ParquetWriter(temporary, first.schema) as writer:
-            writer.write_table(first)
-            for window in windows:
-                writer.write_table(window.cast(first.schema))
-
-    replace(path, write)
 
 
 def _as_text(manifest: dict[str, Any]) -> str:

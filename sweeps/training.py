@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pyarrow as pa
 
-from sweeps import checkpoints, execute, manifest
+from sweeps import checkpoints, execute, kept, manifest, store
 from sweeps.checking import example_batch
 from sweeps.checkpoints import Checkpoint, Writer
 from sweeps.durability import writing
@@ -18,7 +18,8 @@ from sweeps.measurement import Bench
 from sweeps.planning import Chunk
 from sweeps.population import traced_columns
 from sweeps.preparation import Prepared
-from sweeps.progress import Display
+from sweeps.progress import Display, Running
+from sweeps.roster import Record
 from sweeps.signals import Signals
 from sweeps.space import StudyError
 from sweeps.streams import Block, blocks
@@ -35,12 +36,12 @@ class Place(NamedTuple):
     Attributes:
         directory: the run directory.
         writer: what writes its checkpoints.
-        lock: its lock.
+        record: what says to others how far it is: its lock, or a worker's record.
     """
 
     directory: Path
     writer: Writer
-    lock: Lock
+    record: Lock | Record
 
 
 class Trained(NamedTuple):
@@ -135,9 +136,9 @@ def train(
             jax.block_until_ready(carry)
             pace.saw(stop - step, time.monotonic() - began)
             step = stop
-            display.chunk(count, step - chunk.start, step, loss)
+            display.chunk(chunk.name, Running(count, step - chunk.start, step, loss))
             if place is not None:
-                place.lock.say({"chunk": chunk.name, "members": count, "step": step, "steps": chunk.stop})
+                place.record.say({"chunk": chunk.name, "members": count, "step": step, "steps": chunk.stop})
                 if signals.received is not None or place.writer.due():
                     place.writer.save(checkpoint_name(chunk), keep())
             if signals.received is not None:
@@ -154,11 +155,34 @@ def train(
             checkpoints.save(place.directory, checkpoint_name(chunk), keep())
     diverged_at = np.asarray(carry.diverged_at)[:count]
     alive = diverged_at == execute.ALIVE
-    display.finish(count, chunk.stop - chunk.start, int((~alive).sum()))
-    status = np.where(alive, "done" if chunk.stop == study.steps else "running", "diverged")
+    last = chunk.stop == study.steps
+    display.finish(chunk.name, count, chunk.stop - chunk.start, int((~alive).sum()), last)
+    status = np.where(alive, "done" if last else "running", "diverged")
     rows = member_rows(population, chunk.members, status, diverged_at)
     final = np.where(alive, evaluations[-1][1][study.metric], np.nan)
     return Trained(rows, metric_rows(chunk.members, diverged_at, evaluations), setting, final, carry)
+
+
+def commit(study: Study, directory: Path, keep_best: int, chunk: Chunk, trained: Trained) -> None:
+    """Keeps what a chunk has found, and the states of its best members.
+
+    Args:
+        study: the study.
+        directory: the run directory.
+        keep_best: how many of the best members' final states are kept.
+        chunk: the chunk.
+        trained: what it has found.
+
+    Raises:
+        StudyError: it cannot be written.
+    """
+    last = chunk.stop == study.steps
+    if keep_best and last:
+        leaves = checkpoints.to_host(trained.carry.state, len(chunk.members))
+        kept.keep(directory, keep_best, study.mode, chunk.members, trained.final, leaves)
+    store.commit(directory, chunk.name, trained.members, trained.metrics, trained.setting)
+    if last:  # otherwise the next round begins from it
+        checkpoints.remove(directory, checkpoint_name(chunk))
 
 
 def checkpoint_name(chunk: Chunk) -> str:

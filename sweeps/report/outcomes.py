@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sweeps import store
 from sweeps.report.wording import point
 from sweeps.results import Results
 
@@ -29,6 +30,7 @@ class Loss(NamedTuple):
         config: its configuration, in words.
         status: `diverged` or `failed`.
         step: the step it diverged at; None if that is not known.
+        error: why it failed; empty if it did not.
     """
 
     member: int
@@ -36,6 +38,7 @@ class Loss(NamedTuple):
     config: str
     status: str
     step: int | None
+    error: str = ""
 
 
 def tally(results: Results) -> dict[str, int]:
@@ -84,6 +87,8 @@ def losses(results: Results) -> tuple[list[Loss], int]:
     found = np.flatnonzero(np.isin(status, ENDED_EARLY))
     found = found[np.argsort(step[found], kind="stable")]
     rows: list[dict[str, Any]] = results.members.take(found[:MOST_LISTED]).to_pylist()
+    failed = "failed" in status and results.directory is not None
+    errors = store.errors(results.directory) if failed and results.directory else {}
     listed = [
         Loss(
             row["member"],
@@ -91,6 +96,7 @@ def losses(results: Results) -> tuple[list[Loss], int]:
             point({name: row[name] for name in results.swept}),
             row["status"],
             row.get("diverged_at"),
+            errors.get(row["member"], ""),
         )
         for row in rows
     ]

@@ -132,11 +132,21 @@ def divergences(study: Study) -> Part:
             "The step at which members diverged: the larger the cross, the more of them.",
         )
     rows = [
-        (loss.member, loss.seed, loss.config, loss.status, "–" if loss.step is None else f"{loss.step:,}")
+        (
+            loss.member,
+            loss.seed,
+            loss.config,
+            loss.status,
+            "–" if loss.step is None else f"{loss.step:,}",
+            loss.error,
+        )
         for loss in listed
     ]
+    headings = ("member", "seed", "configuration", "status", "step", "why")
+    if not any(loss.error for loss in listed):
+        headings, rows = headings[:-1], [row[:-1] for row in rows]
     title = "The earliest first" + (f": {len(listed)} of {total:,}" if len(listed) < total else "")
-    body += table(("member", "seed", "configuration", "status", "step"), rows, title)
+    body += table(headings, rows, title)
     return Part("losses", heading, section("losses", heading, body), {})
 
 

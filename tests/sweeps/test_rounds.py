@@ -202,6 +202,12 @@ def test_a_search_and_a_schedule_together():
     assert len(results.members) == 24 and status["done"] == 8 and status["stopped"] == 16
 
 
+def test_a_search_of_levels_takes_as_many_points_as_their_grid_unless_told():
+    study = thinned(space={"alpha": sweeps.linspace(0, 0.4, 3), "learning_rate": [0.05, 0.1]}, steps=2)
+    assert len(sweeps.run(study, search="random", **OPTIONS).members) == 6
+    assert len(sweeps.run(study, search="random", samples=2, **OPTIONS).members) == 2
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -1,0 +1,180 @@
+"""One worker of a run on several machines: a JAX process that trains chunks into the run directory."""
+
+import os
+import socket
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+from sweeps import compilation, measurement, store
+from sweeps.checkpoints import Writer
+from sweeps.cores import claim
+from sweeps.lock import LOCK
+from sweeps.planning import Chunk
+from sweeps.population import Population
+from sweeps.preparation import Began, Examined, Prepared, plan_of, prepare
+from sweeps.progress import Display
+from sweeps.roster import Record, Superseded
+from sweeps.signals import Signals
+from sweeps.training import Pace, Place, commit, train
+from sweeps.trial import Study
+
+OUT_OF_MEMORY = "out of memory"
+
+
+class Job(NamedTuple):
+    """What all workers of a run are told.
+
+    Attributes:
+        study: the study.
+        population: its first members.
+        directory: the run directory, on a path that all workers share.
+        root_seed: what all randomness derives from.
+        keep_best: how many of the best members' final states are kept.
+        checkpoint_minutes: how long to train between two checkpoints.
+        holder: what the lock says of the process that runs the directory.
+    """
+
+    study: Study
+    population: Population
+    directory: str
+    root_seed: int
+    keep_best: int
+    checkpoint_minutes: float | int
+    holder: dict[str, Any]
+
+
+class Pattern(NamedTuple):
+    """How every worker runs chunks, as one of them has measured.
+
+    Attributes:
+        devices: how many devices share a chunk.
+        most: the most members of a chunk.
+        loop: the loop.
+        setting: the numerical setting.
+        seconds_per_step: of a whole chunk.
+        compile_seconds: what compiling its program took.
+    """
+
+    devices: int
+    most: int
+    loop: str
+    setting: dict[str, Any]
+    seconds_per_step: float
+    compile_seconds: float
+
+
+class Outcome(NamedTuple):
+    """What became of a chunk.
+
+    Attributes:
+        diverged: how many of its members diverged.
+        error: why it could not be trained; None if it is committed.
+        details: where that happened.
+    """
+
+    diverged: int
+    error: str | None = None
+    details: str = ""
+
+
+class Worker:
+    """A process that owns its devices.
+
+    Args:
+        name: what it is called in the run directory.
+        cpus: how many cores it has, each of them a device.
+    """
+
+    def __init__(self, name: str, cpus: int):
+        self.name, self.cores = name, claim(cpus)
+        # Before anything is unpickled: arrays among it would start JAX with another number of devices.
+        jax.config.update("jax_num_cpu_devices", cpus)
+        compilation.use_cache()
+        self.prepared: dict[Began, Prepared] = {}
+
+    def begin(self, job: Job) -> dict[str, Any]:
+        """Takes the study, and says where it is.
+
+        Args:
+            job: the run.
+        """
+        self.job, self.directory = job, Path(job.directory)
+        if not (self.directory / store.MANIFEST).exists():
+            raise FileNotFoundError(
+                f"{socket.gethostname()} has no {self.directory / store.MANIFEST}; the run directory must "
+                f"be on a path that all workers share"
+            )
+        return {"host": socket.gethostname(), "pid": os.getpid(), "devices": jax.local_device_count()}
+
+    def measure(self, members_per_chunk: int | None, began: Began | None) -> Pattern:
+        """Plans on this worker's devices.
+
+        Args:
+            members_per_chunk: how many members run at once; None measures and chooses.
+            began: how the run began, if it goes on.
+        """
+        job = self.job
+        examined = Examined(job.study, job.population, {})
+        prepared = prepare(examined, job.root_seed, None, members_per_chunk, began=began)
+        found, bench = prepared.choice, prepared.bench
+        timed = [each for each in found.measurements if (each.per_device, each.loop) == found[:2]]
+        if not timed:
+            program = prepared.programs(job.population.statics[bench.group], found.loop)
+            timed = [measurement.measure(bench, program, found.per_device, float("inf"))]
+        plan = plan_of(prepared)
+        self.prepared[Began(plan.devices, plan.most, found.loop)] = prepared
+        return Pattern(plan.devices, plan.most, found.loop, plan.setting, *timed[0][2:4])
+
+    def train(
+        self, pattern: Pattern, population: Population, chunk: Chunk, sources: Mapping[int, int]
+    ) -> Outcome:
+        """Trains a chunk and commits it.
+
+        Args:
+            pattern: how.
+            population: all members so far.
+            chunk: the chunk.
+            sources: members that go on from another's state, and whose.
+
+        Returns:
+            What became of it; the caller tries again, here or elsewhere, or gives up.
+        """
+        job, folder = self.job, self.directory / store.CHUNKS / chunk.name
+        # A record of nothing yet: what comes next may take the compiler a while.
+        record = Record(self.directory, self.name, (self.directory / LOCK, job.holder))
+        display, signals = Display(len(chunk.members), 1, shown=False), Signals()
+        try:
+            record.say(
+                {"chunk": chunk.name, "members": len(chunk.members), "step": chunk.start, "steps": chunk.stop}
+            )
+            if not folder.exists():  # an earlier attempt may have come so far, and died before it said so
+                now = self._prepared(pattern, population)
+                place = Place(self.directory, Writer(self.directory, 60 * job.checkpoint_minutes), record)
+                trained = train(now, chunk, Pace(), display, signals, place, sources)
+                record.check()
+                commit(job.study, self.directory, job.keep_best, chunk, trained)
+            status = store.read_chunk(folder)[0]["status"].to_pylist()
+            return Outcome(status.count("diverged"))
+        except Superseded:
+            raise
+        except MemoryError as error:
+            return Outcome(0, f"{OUT_OF_MEMORY}: {error}", traceback.format_exc())
+        except Exception as error:  # whatever the user's own functions raise
+            said = f"{type(error).__name__}: {error}".splitlines()[0]
+            short = OUT_OF_MEMORY + ": " if "RESOURCE_EXHAUSTED" in str(error) else ""
+            return Outcome(0, short + said, traceback.format_exc())
+
+    def _prepared(self, pattern: Pattern, population: Population) -> Prepared:
+        began, there = Began(pattern.devices, pattern.most, pattern.loop), jax.local_device_count()
+        if there < began.devices:
+            raise RuntimeError(f"{began.devices} devices are needed, but {socket.gethostname()} has {there}")
+        if began not in self.prepared:
+            examined = Examined(self.job.study, self.job.population, {})
+            self.prepared[began] = prepare(examined, self.job.root_seed, began=began)
+        prepared = self.prepared[began]
+        bench = prepared.bench._replace(population=population)
+        return prepared._replace(population=population, bench=bench)
