@@ -4,8 +4,6 @@ import collections
 import time
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from sweeps import checkpoints, roster, store
 from sweeps.lock import holder
 
@@ -20,13 +18,14 @@ def status(directory: str | Path) -> list[tuple[str, str]]:
         StudyError: it is not a run directory.
     """
     directory, manifest = Path(directory), store.read_manifest(directory)
-    counts: collections.Counter[str] = collections.Counter()
-    for folder in store.committed(directory):
-        column = pq.read_table(folder / "members.parquet", columns=["status"])["status"]
-        counts.update({row["values"]: row["counts"] for row in column.value_counts().to_pylist()})
+    members = store.read(directory, "members")
+    found = [] if members is None else members["status"].value_counts().to_pylist()
+    counts = collections.Counter({row["values"]: row["counts"] for row in found})
+    between = counts.pop("running", 0)  # done with a round, and waiting for the next
     running = holder(directory)
     counts["running"] = running.get("members", 0) if running else 0
-    counts["pending"] = manifest["members"] - counts.total()
+    counts["between rounds"] = max(0, between - counts["running"])
+    counts["pending"] = max(0, manifest["members"] - counts.total())
     said = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
     rows = [
         ("study", f"{manifest['study']}, {manifest['members']} members x {manifest['steps']} steps"),
@@ -49,13 +48,12 @@ def status(directory: str | Path) -> list[tuple[str, str]]:
         ago = max(0.0, time.time() - record["time"])
         where = f"chunk {record['chunk']}, step {record['step']}/{record['steps']}, {ago:.0f} s ago"
         rows.append((name, f"process {record['pid']} on {record['host']}, {where}"))
-    for folder, record in checkpoints.newest(directory).items():
-        rows.append(
-            (
-                "checkpoint",
-                f"{len(record['members'])} members at step {record['step']} ({folder.parent.name})",
-            )
-        )
-    if not running and counts["pending"]:
+    kept: dict[int, list[int]] = collections.defaultdict(list)
+    for record in checkpoints.newest(directory).values():
+        kept[record["step"]].append(len(record["members"]))
+    for step, sizes in sorted(kept.items()):
+        chunks = f" in {len(sizes)} chunks" if len(sizes) > 1 else ""
+        rows.append(("checkpoint", f"{sum(sizes)} members{chunks} at step {step}"))
+    if not running and (counts["pending"] or counts["between rounds"]):
         rows.append(("to go on", f"sweeps resume {directory}"))
     return rows

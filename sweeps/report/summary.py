@@ -36,11 +36,11 @@ def print_summary(results: Results) -> None:
     for row in shown:
         table.add_row(
             *(_number(value) for value in row.config.values()),
-            f"{row.interval.mean:.4f}",
+            f"{row.interval.mean:.4f}" if row.interval.mean == row.interval.mean else "–",
             "–"
             if row.interval.low != row.interval.low
             else f"{row.interval.low:.4f} to {row.interval.high:.4f}",
-            *(f"{row.means[name]:.4g}" for name in others),
+            *(f"{row.means[name]:.4g}" if row.means[name] == row.means[name] else "–" for name in others),
             _mark(row, rows[0]),
         )
     console.print(table)

@@ -1,0 +1,219 @@
+"""What workers need besides Ray itself: cores of their own, records, and the words of `sweeps.ray`."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+import sweeps
+from sweeps import cluster, roster, store
+from sweeps.cli import main
+from sweeps.cores import claim
+from sweeps.lock import LOCK, locked
+from sweeps.planning import Chunk
+from sweeps.progress import Display, Running
+from sweeps.roster import Record, Superseded
+from sweeps.status import status
+from tests.sweeps import tiny_networks
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"worker_cpus": 0}, "`1 <= worker_cpus` must hold and be a whole number, but got 0"),
+        ({"worker_gpus": -1}, "`0 <= worker_gpus` must hold"),
+        ({"workers": 0}, "`1 <= workers` must hold"),
+        ({"attempts": 0}, "`1 <= attempts` must hold"),
+        ({"time_limit": 0}, "`0 < time_limit` must hold, but got 0"),
+    ],
+)
+def test_what_cannot_be_a_worker_is_refused(options, message):
+    with pytest.raises(sweeps.StudyError, match=message):
+        sweeps.ray(**options)
+
+
+def test_an_executor_is_ray_or_nothing(tmp_path):
+    study = tiny_networks.study(10)
+    assert cluster.parse(None) is None and cluster.parse("ray") == sweeps.ray()
+    with pytest.raises(
+        sweeps.StudyError, match="`executor is None, ray, or what sweeps.ray.* but got 'dask'"
+    ):
+        sweeps.run(study, executor="dask", out=tmp_path / "run")
+    with pytest.raises(sweeps.StudyError, match="`out` must be given with an executor"):
+        sweeps.run(study, executor="ray")
+
+
+def test_without_ray_the_line_to_install_it_is_said(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(
+        sweeps.StudyError, match=r"`ray is installed` must hold.*pip install 'lrelu-jax\[ray\]'"
+    ):
+        sweeps.run(tiny_networks.study(10), executor="ray", out=tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--executor", "dask"], "`executor is None, ray"),
+        (["--worker-cpus", "2"], "`--executor ray` must be given with --worker-cpus, but got none"),
+        (["--devices", "99"], "devices <= "),
+    ],
+)
+def test_the_command_refuses_it_too(words, message, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert main(["run", "digits-mlp", "--out", str(out), "--quiet", *words]) == 2
+    assert message in capsys.readouterr().err and not out.exists()
+
+
+def test_a_module_of_ones_own_is_shipped_and_an_installed_one_is_not(tmp_path, monkeypatch):
+    (tmp_path / "my_study.py").write_text(Path(tiny_networks.__file__).read_text())
+    monkeypatch.syspath_prepend(tmp_path)
+    import my_study  # pyright: ignore[reportMissingImports]
+
+    assert cluster.shipped(my_study.study(10))["working_dir"] == str(tmp_path)
+    installed = sweeps.Trial(Console, None, *[lambda *_: {}] * 3)
+    study = tiny_networks.study(10)
+    object.__setattr__(study, "trial", installed)
+    assert cluster.shipped(study) == {}
+
+
+class Cluster:
+    """Ray as far as its nodes go."""
+
+    def __init__(self, *nodes):
+        self.found = [{"Alive": True, "Resources": node} for node in nodes]
+
+    def nodes(self):
+        return [*self.found, {"Alive": False, "Resources": {"CPU": 64.0}}]
+
+
+def test_workers_take_the_smallest_node_unless_told():
+    two = Cluster({"CPU": 8.0}, {"CPU": 4.0}, {"memory": 1.0})
+    shape = cluster.worker_shape(two, sweeps.ray(), None)
+    assert shape == {"num_cpus": 4, "num_gpus": 0, "resources": {}} and cluster.slots(two, shape) == 3
+    assert cluster.worker_shape(two, sweeps.ray(), 2)["num_cpus"] == 2  # a run that began on two cores
+    both = Cluster({"CPU": 8.0, "GPU": 4.0}, {"CPU": 8.0, "GPU": 2.0})
+    shape = cluster.worker_shape(both, sweeps.ray(worker_cpus=1), None)
+    assert shape["num_gpus"] == 2 and cluster.slots(both, shape) == 3
+    shape = cluster.worker_shape(both, sweeps.ray(worker_cpus=1, worker_gpus=1), None)
+    assert cluster.slots(both, shape) == 6
+    with pytest.raises(
+        sweeps.StudyError, match="`a node has room for a worker of 16 CPUs and 0 GPUs`.*CPU 8"
+    ):
+        cluster.worker_shape(two, sweeps.ray(worker_cpus=16), None)
+    assert cluster.worker_shape(two, sweeps.ray(worker_cpus=16, workers=2), None)["num_cpus"] == 16
+
+
+CLAIM = """
+import json, sys
+from pathlib import Path
+from sweeps.cores import claim
+print(json.dumps(claim(int(sys.argv[2]), Path(sys.argv[1]), patience=0.3)), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_no_core_has_two_workers(tmp_path):
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2 or os.cpu_count() == 1:
+        pytest.skip("one core")
+
+    def worker(count):
+        running = subprocess.Popen(
+            [sys.executable, "-c", CLAIM, str(tmp_path), str(count)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert running.stdout is not None
+        return running, json.loads(running.stdout.readline())
+
+    first, own = worker(1)
+    second, others = worker(len(cores) - 1)
+    third, none = worker(1)
+    if own:  # where a quota rather than cores is given, nothing can be claimed
+        assert len(own) == 1 and sorted(own + others) == cores and none == []
+    first.kill()
+    first.communicate()
+    fourth, again = worker(1)
+    assert again == own
+    for process in (second, third, fourth):
+        process.communicate()
+
+
+def test_more_cores_than_there_are_cannot_be_had(tmp_path):
+    assert claim(10_000, tmp_path) == []
+
+
+def test_a_worker_whose_run_has_gone_on_stops(tmp_path):
+    with locked(tmp_path) as lock:
+        record = Record(tmp_path, "worker-1", (tmp_path / LOCK, lock.holder()))
+        record.say({"chunk": "0-0-0-10", "members": 4, "step": 3, "steps": 10})
+        assert roster.read(tmp_path)["worker-1"]["step"] == 3
+        record.say({"chunk": "0-0-0-10", "members": 4, "step": 4, "steps": 10})
+        assert roster.read(tmp_path)["worker-1"]["step"] == 3  # at most once a second
+        Record(tmp_path, "worker-2", (tmp_path / LOCK, lock.holder() | {"pid": -1}))
+        with pytest.raises(Superseded, match="is run by another process"):
+            Record(tmp_path, "worker-2", (tmp_path / LOCK, lock.holder() | {"pid": -1})).check()
+    with pytest.raises(Superseded, match="or by none"):
+        record.check()
+    roster.forget(tmp_path, "worker-1")
+    roster.disband(tmp_path)
+    assert not (tmp_path / "workers").exists()
+
+
+def test_status_names_workers(tmp_path):
+    sweeps.run(tiny_networks.study(10), out=tmp_path / "run", progress=False)
+    with locked(tmp_path / "run") as lock:
+        lock.say({"workers": 2, "members": 8})
+        record = Record(tmp_path / "run", "worker-7")
+        record.say({"chunk": "0-0-0-10", "members": 4, "step": 3, "steps": 10})
+        said = dict(status(tmp_path / "run"))
+    assert said["running"].endswith("2 workers")
+    assert "chunk 0-0-0-10, step 3/10, 0 s ago" in said["worker-7"]
+
+
+def test_the_display_adds_up_what_runs_at_once():
+    console = Console(file=io.StringIO(), width=200, force_terminal=True)
+    with Display(16, 1600, console=console) as display:
+        assert display._where() == "planning"
+        display.staff(2)
+        display.chunk("a", Running(4, 50, 50, 1.0))
+        display.chunk("b", Running(4, 25, 25, float("nan")))
+        assert display._said() == "0/16 members, 8 running on 2 workers"
+        assert display._where() == "step 25–50, loss 1" and display._completed() == 300
+        display.finish("a", 4, 100, diverged=1)
+        display.leave("b", failed=4)
+        display.stop(2)
+        assert display._said() == "3/16 members, 2 stopped, 1 diverged, 4 failed on 2 workers"
+        assert display._completed() == 400
+        display.finish("c", 4, 10, diverged=0, last=False)
+        assert display._said().startswith("3/16 members")
+
+
+def test_members_that_failed_are_trained_again(tmp_path):
+    study = tiny_networks.study(20)
+    expected = sweeps.run(study, out=tmp_path / "run", progress=False, members_per_chunk=10)
+    folder = store.committed(tmp_path / "run")[0]
+    members, metrics = store.read_chunk(folder)
+    failed = members.set_column(
+        members.column_names.index("status"), "status", [np.full(len(members), "failed").tolist()]
+    )
+    chunk = Chunk(0, members["member"].to_numpy(), 10, 0, 20)
+    assert chunk.name == folder.name
+    setting = store.read_setting(folder) | {"error": "RuntimeError: no <luck>", "details": ""}
+    import shutil
+
+    shutil.rmtree(folder)
+    store.commit(tmp_path / "run", chunk.name, failed, metrics.slice(0, 0), setting)
+    results = sweeps.load(tmp_path / "run")
+    assert results.members["status"].to_pylist().count("failed") == 10
+    page = results.report(tmp_path / "report.html").read_text()
+    assert "RuntimeError: no &lt;luck&gt;" in page
+    again = sweeps.resume(tmp_path / "run", study, progress=False)
+    assert again.members.equals(expected.members) and again.metrics.equals(expected.metrics)
