@@ -80,6 +80,11 @@ def judge_each(intervals: Sequence[Interval], margin: float | int = 0) -> Verdic
     return CONDITIONAL if HOLDS in verdicts else OPEN
 
 
+def percent(interval: Interval) -> str:
+    """An interval of shares in words: `12.3% [11.0%, 13.6%]`."""
+    return f"{interval.mean:.1%} [{interval.low:.1%}, {interval.high:.1%}]"
+
+
 def panels(number: int, caption: str) -> tuple[Figure, list[Any]]:
     """A figure of panels side by side, with a caption under them.
 

@@ -25,7 +25,7 @@ from lrelu_jax.diagnostics import unit_counts
 from sweeps.claim import FAILS, HOLDS, OPEN, Claim, Finding, corrected_interval
 from sweeps.intervals import Interval
 from sweeps.results import Results
-from sweeps.studies._comparisons import finals, judge_each, levels, paired, panels
+from sweeps.studies._comparisons import finals, judge_each, levels, paired, panels, percent
 
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00")
 MARGIN = 0.005  # half a percent of accuracy: less would not matter
@@ -152,14 +152,14 @@ def findings(results: Results) -> tuple[Finding, ...]:
             CLAIMS[0],
             judge_each(list(killed.values())),
             "Dead units at the highest rate above those at the lowest: "
-            + ", ".join(f"{o} at {highest[o]:g}: {_percent(i)}" for o, i in killed.items())
+            + ", ".join(f"{o} at {highest[o]:g}: {percent(i)}" for o, i in killed.items())
             + ".",
             len(killed),
         ),
         Finding(
             CLAIMS[1],
             HOLDS if many.low > 0.4 else FAILS if all(i.high < 0.4 for i in relu.values()) else OPEN,
-            f"The most dead units: {_percent(many)}, with {worst[0]} at {worst[1]:g}.",
+            f"The most dead units: {percent(many)}, with {worst[0]} at {worst[1]:g}.",
             len(pairs),
         ),
         Finding(
@@ -185,10 +185,6 @@ def _against_relu(
     return found
 
 
-def _percent(interval: Interval) -> str:
-    return f"{interval.mean:.1%} [{interval.low:.1%}, {interval.high:.1%}]"
-
-
 def _cases(effects: dict[tuple[str, float, float], Interval]) -> str:
     """How many of the conditions show an advantage, how many the contrary, and the largest one."""
     known = {case: interval for case, interval in effects.items() if not np.isnan(interval.low)}
@@ -201,7 +197,7 @@ def _cases(effects: dict[tuple[str, float, float], Interval]) -> str:
     return (
         f"Advantage over ReLU above zero under {len(ahead)} of {len(known)} conditions"
         f"{f' ({where})' if ahead else ''}, below zero under {len(behind)}; the largest: "
-        f"{_percent(known[most])}, with {most[0]} at {most[1]:g}, α = {most[2]:g}."
+        f"{percent(known[most])}, with {most[0]} at {most[1]:g}, α = {most[2]:g}."
     )
 
 

@@ -24,7 +24,7 @@ from lrelu_jax import LeakyReLU
 from sweeps.claim import Claim, Finding, corrected_interval
 from sweeps.intervals import Interval
 from sweeps.results import Results
-from sweeps.studies._comparisons import finals, judge_each, levels, paired, panels
+from sweeps.studies._comparisons import finals, judge_each, levels, paired, panels, percent
 
 COLORS = ("#0072B2", "#E69F00", "#009E73")
 LAYERS = ("hidden1", "hidden2", "hidden3")
@@ -115,7 +115,7 @@ def findings(results: Results) -> tuple[Finding, ...]:
     leaky = [alpha for alpha in levels(results, "alpha") if alpha]
     most = max(finals(results, f"test/zeros/{layer}", alpha=leaky).max() for layer in LAYERS)
     excess = [Interval(*(bound - 0.5 for bound in interval)) for interval in half.values()]
-    said = ", ".join(f"{_percent(interval)} in {layer}" for layer, interval in half.items())
+    said = ", ".join(f"{percent(interval)} in {layer}" for layer, interval in half.items())
     return (
         Finding(CLAIMS[0], judge_each(excess), f"Exact zeros: {said}.", len(half)),
         Finding(
@@ -142,10 +142,6 @@ def _lost(results: Results, kind: str) -> dict[tuple[float, str], Interval]:
     }
 
 
-def _percent(interval: Interval) -> str:
-    return f"{interval.mean:.1%} [{interval.low:.1%}, {interval.high:.1%}]"
-
-
 def _cases(effects: dict[tuple[float, str], Interval]) -> str:
     """How many of the conditions show a loss, and the least and the most of it."""
     lost = [case for case, interval in effects.items() if interval.low > 0]
@@ -154,7 +150,7 @@ def _cases(effects: dict[tuple[float, str], Interval]) -> str:
     least, most = (choose(effects, key=lambda case: effects[case].mean) for choose in (min, max))
     return (
         f"Fewer than with ReLU in {len(lost)} of {len(effects)} cases of slope and layer{but}; from "
-        f"{_percent(effects[least])} (α = {least[0]:g}, {least[1]}) to {_percent(effects[most])} "
+        f"{percent(effects[least])} (α = {least[0]:g}, {least[1]}) to {percent(effects[most])} "
         f"(α = {most[0]:g}, {most[1]})."
     )
 

@@ -15,8 +15,6 @@ measured where JAX has them: JAX_ENABLE_X64=1 sweeps run subgradient.
 
 import dataclasses
 import functools
-import math
-from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -25,18 +23,16 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import sweeps
-from lrelu_jax import relu
 from sweeps.claim import FAILS, HOLDS, OPEN, Claim, Finding, corrected_interval
 from sweeps.intervals import Interval
 from sweeps.results import Results
 from sweeps.studies._comparisons import binomial_interval, finals, judge_each, levels, paired, panels
-from sweeps.supervision import accuracy, default_loss
+from sweeps.studies._low_precision import RULES, Layers, draw, forward, loss
+from sweeps.supervision import accuracy
 
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")
 BATCH, PASSES = 256, 20
 MARGIN = 0.005  # half a percent of accuracy: less would not matter
-
-Layers = list[tuple[jax.Array, jax.Array]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,56 +43,6 @@ class Config:
     depth: int = 3
     width: int = 128
     learning_rate: float = 0.1
-
-
-@jax.custom_vjp
-def assigned_relu(x: jax.Array) -> jax.Array:
-    """ReLU with the faulty rule: the gradient at 0 is 1, whatever gradient is passed back."""
-    return relu(x)
-
-
-assigned_relu.defvjp(
-    lambda x: (relu(x), x), lambda x, g: (jnp.where(x == 0, 1, jnp.where(x > 0, g, 0)).astype(g.dtype),)
-)
-
-RULES: dict[str, Callable[[jax.Array], jax.Array]] = {
-    "zero": functools.partial(relu, subgradient=0.0),
-    "one": functools.partial(relu, subgradient=1.0),
-    "assigned": assigned_relu,
-}
-
-
-def draw(config: Config, pixels: int, classes: int, key: jax.Array) -> Layers:
-    """Weights and biases from U(±1/√fan_in), PyTorch's default."""
-    if config.dtype == "float64" and not jax.config.jax_enable_x64:  # pyright: ignore[reportAttributeAccessIssue]
-        raise sweeps.StudyError("`JAX_ENABLE_X64=1` must hold for float64, but got 0; float32 is the nearest")
-    widths = [pixels, *[config.width] * config.depth, classes]
-    layers = []
-    for place, own in enumerate(jax.random.split(key, config.depth + 1)):
-        bound = 1 / math.sqrt(widths[place])
-        drawn = jax.random.uniform(own, (widths[place] + 1, widths[place + 1]), minval=-bound, maxval=bound)
-        layers.append((drawn[:-1].astype(config.dtype), drawn[-1].astype(config.dtype)))
-    return layers
-
-
-def forward(layers: Layers, images: jax.Array, rule: str) -> tuple[jax.Array, jax.Array]:
-    """The logits, and how many inputs of the rectifiers are exactly 0."""
-    signal, zeros = images.astype(layers[0][0].dtype), jnp.zeros((), jnp.float32)
-    for place, (weights, bias) in enumerate(layers):
-        wide = jnp.promote_types(signal.dtype, jnp.float32)
-        before = signal.astype(wide) @ weights.astype(wide) + bias.astype(wide)[None]
-        # The barrier holds XLA, which may keep more precision than it was asked to, to the rounding.
-        signal = jax.lax.optimization_barrier(before.astype(signal.dtype))
-        if place < len(layers) - 1:
-            zeros += jnp.sum(signal == 0)
-            signal = RULES[rule](signal)
-    return signal, zeros
-
-
-def loss(layers: Layers, rule: str, images: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The mean cross entropy, and the number of zeros that the rectifiers met."""
-    logits, zeros = forward(layers, images, rule)
-    return jnp.mean(default_loss(logits, targets)), zeros
 
 
 class State(NamedTuple):
@@ -124,8 +70,11 @@ def make(data: sweeps.Data | None = None) -> sweeps.Study:
     size = min(BATCH, len(data.train[0]))
     per_pass = len(data.train[0]) // size
 
+    def fresh(config: Config, key: jax.Array) -> Layers:
+        return draw([pixels, *[config.width] * config.depth, classes], config.dtype, key)
+
     def init(config: Config, key: jax.Array) -> State:
-        layers, none = draw(config, pixels, classes, key), jnp.zeros((), jnp.float32)
+        layers, none = fresh(config, key), jnp.zeros((), jnp.float32)
         changes = {"one": none, "assigned": none}
         trained = dict.fromkeys(RULES, layers)
         return State(layers, trained, jnp.int32(0), jnp.bool_(False), none, none, none, changes, none)
@@ -134,7 +83,7 @@ def make(data: sweeps.Data | None = None) -> sweeps.Study:
         gradient = jax.grad(loss, has_aux=True)
         first = state.batches % per_pass == 0
         new = functools.partial(jnp.where, first)
-        drawn = jax.tree.map(new, draw(config, pixels, classes, key), state.drawn)
+        drawn = jax.tree.map(new, fresh(config, key), state.drawn)
         gradients, zeros = {}, state.zeros
         for rule in RULES:
             gradients[rule], met = gradient(drawn, rule, *batch)
