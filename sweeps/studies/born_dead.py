@@ -65,10 +65,10 @@ def dead_shares(config: Config, state: jax.Array, data: Any) -> dict[str, jax.Ar
 
 study = sweeps.Study(
     sweeps.Trial(Config, None, inputs, add_layer, dead_shares),
-    steps=29,
+    steps=19,
     metric="dead/all_inputs",
     mode="min",
-    space={"alpha": sweeps.grid(0.0, 0.01), "width": sweeps.grid(2, 3, 5, 8), "seed": range(32)},
+    space={"alpha": sweeps.grid(0.0, 0.01), "width": sweeps.grid(2, 3, 4, 6), "seed": range(16)},
     evaluate_every=1,
 )
 

@@ -151,7 +151,7 @@ def test_gradients_sent_back_are_those_of_the_loss():
     inputs_key, weights_key, gradient_key = jax.random.split(key, 3)
     signal = jax.random.normal(inputs_key, (8, 16))
     weights = [
-        initialisation.he_normal(0.3)(own, (16, 16), jnp.float32)
+        initialisation.he_uniform(0.3)(own, (16, 16), jnp.float32)
         for own in jax.random.split(weights_key, initialisation.DEPTH)
     ]
     before = []
@@ -252,7 +252,7 @@ def _grid(domain):
 
 
 @pytest.mark.parametrize(
-    "module, fixture", zip(STUDIES, ["births", "deaths", "gains", "zeros", "derivatives"], strict=True)
+    "module, fixture", list(zip(STUDIES, ["births", "deaths", "gains", "zeros", "derivatives"], strict=True))
 )
 def test_every_study_draws_and_says_what_it_found(module, fixture, request, tmp_path):
     results = request.getfixturevalue(fixture)
