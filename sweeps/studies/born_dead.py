@@ -101,7 +101,7 @@ def shares(results: Results, metric: str, comparisons: int, **conditions: Any) -
     """
     some = results.filter(**conditions)
     step, value = some.metrics["step"].to_numpy(), some.metrics[metric].to_numpy()
-    networks = some.members["networks"].to_numpy()[0]
+    networks = some.members["networks"].to_pylist()[0]
     rows = []
     for last in np.unique(step):
         dead = np.rint(value[step == last].astype(float) * networks)

@@ -42,7 +42,7 @@ class Config:
     dtype: Literal["float16", "bfloat16", "float32", "float64"] = "float32"
     depth: int = 3
     width: int = 128
-    learning_rate: float = 0.1
+    learning_rate: float = 0.5
 
 
 class State(NamedTuple):
