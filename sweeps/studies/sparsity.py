@@ -1,0 +1,186 @@
+"""Leaky ReLU gives up sparsity: exact zeros and small activations by layer, against the slope.
+
+The claims: ReLU puts out exact zeros for half of its units or more (Glorot, Bordes and Bengio, 2011); Leaky
+ReLU sacrifices these hard zeros for a gradient (Maas, Hannun and Ng, 2013). Whether a leaky layer is still
+sparse in effect depends on what counts as small: measured, after training an MLP of three hidden layers of
+128 units, are for each layer the share of exact zeros over the test images, and the shares of activations
+below 1 % and below 10 % of the layer's standard deviation.
+"""
+
+import dataclasses
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+import sweeps
+from lrelu_jax import LeakyReLU
+from sweeps.claim import Claim, Finding, corrected_interval
+from sweeps.intervals import Interval
+from sweeps.results import Results
+from sweeps.studies._comparisons import finals, judge_each, levels, paired, panels, percent
+
+COLORS = ("#0072B2", "#E69F00", "#009E73")
+LAYERS = ("hidden1", "hidden2", "hidden3")
+SMALL = {"small_1%": 0.01, "small_10%": 0.1}  # of the layer's standard deviation
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """The slope, Adam's learning rate and the width."""
+
+    alpha: float = 0.0
+    learning_rate: float = 1e-3
+    width: int = 128
+
+
+class MLP(nnx.Module):
+    """Three hidden layers."""
+
+    def __init__(self, config: Config, pixels: int, classes: int, rngs: nnx.Rngs):
+        widths = [pixels, config.width, config.width, config.width]
+        self.layers = nnx.List([nnx.Linear(widths[i], widths[i + 1], rngs=rngs) for i in range(3)])
+        self.logits = nnx.Linear(config.width, classes, rngs=rngs)
+        self.activation = LeakyReLU(config.alpha)
+
+    def hidden(self, images: jax.Array) -> list[jax.Array]:
+        """What each hidden layer puts out, shape (n, width)."""
+        signals = [images.reshape(len(images), -1)]
+        for layer in self.layers:
+            signals.append(self.activation(layer(signals[-1])))
+        return signals[1:]
+
+    def __call__(self, images: jax.Array) -> jax.Array:
+        """Logits (n, classes)."""
+        return self.logits(self.hidden(images)[-1])
+
+
+def sparsity(model: MLP, images: jax.Array) -> dict[str, Any]:
+    """The shares of exact zeros and of small activations of each layer."""
+    metrics = {}
+    for name, signal in zip(LAYERS, model.hidden(images), strict=True):
+        metrics[f"test/zeros/{name}"] = jnp.mean(signal == 0)
+        for kind, share in SMALL.items():
+            metrics[f"test/{kind}/{name}"] = jnp.mean(jnp.abs(signal) < share * jnp.std(signal))
+    return metrics
+
+
+def make(data: sweeps.Data | None = None) -> sweeps.Study:
+    """The study on other images.
+
+    Args:
+        data: pairs (images, class numbers); None takes the digits.
+    """
+    data = sweeps.data.digits() if data is None else data
+    pixels, classes = math.prod(data.train[0].shape[1:]), int(data.train[1].max()) + 1
+    return sweeps.Study(
+        sweeps.supervised(
+            config=Config,
+            model=lambda config, rngs: MLP(config, pixels, classes, rngs),
+            optimizer=lambda config: optax.adam(config.learning_rate),
+            data=data,
+            batch_size=128,
+            inspect=sparsity,
+        ),
+        steps=300,
+        metric="test/accuracy",
+        space={"alpha": sweeps.grid(0.0, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 1.0), "seed": range(12)},
+    )
+
+
+study = make()
+
+MAAS = "Maas, Hannun and Ng, 2013"
+CLAIMS = (
+    Claim("Half of the activations of a ReLU layer or more are exact zeros.", "Glorot, Bordes, Bengio, 2011"),
+    Claim("Leaky ReLU sacrifices these hard zeros.", MAAS),
+    Claim("It has fewer activations below 1 % of the layer's deviation than ReLU.", MAAS),
+    Claim("It has fewer activations below 10 % of the layer's deviation than ReLU.", MAAS),
+)
+
+
+def findings(results: Results) -> tuple[Finding, ...]:
+    """What the run says of each claim."""
+    half = {
+        layer: corrected_interval(finals(results, f"test/zeros/{layer}", alpha=0.0), len(LAYERS))
+        for layer in LAYERS
+    }
+    lost = [_lost(results, kind) for kind in ("zeros", *SMALL)]
+    leaky = [alpha for alpha in levels(results, "alpha") if alpha]
+    most = max(finals(results, f"test/zeros/{layer}", alpha=leaky).max() for layer in LAYERS)
+    excess = [Interval(*(bound - 0.5 for bound in interval)) for interval in half.values()]
+    said = ", ".join(f"{percent(interval)} in {layer}" for layer, interval in half.items())
+    return (
+        Finding(CLAIMS[0], judge_each(excess), f"Exact zeros: {said}.", len(half)),
+        Finding(
+            CLAIMS[1],
+            judge_each(list(lost[0].values())),
+            f"{_cases(lost[0])} The largest share of exact zeros of any leaky layer: {most:.3%}.",
+            len(lost[0]),
+        ),
+        *(
+            Finding(claim, judge_each(list(found.values())), _cases(found), len(found))
+            for claim, found in zip(CLAIMS[2:], lost[1:], strict=True)
+        ),
+    )
+
+
+def _lost(results: Results, kind: str) -> dict[tuple[float, str], Interval]:
+    """By how much ReLU's share is above the leaky one's, per slope and layer."""
+    cases = [(alpha, layer) for alpha in levels(results, "alpha") if alpha for layer in LAYERS]
+    return {
+        (alpha, layer): corrected_interval(
+            paired(results, f"test/{kind}/{layer}", {"alpha": 0.0}, {"alpha": alpha}), len(cases)
+        )
+        for alpha, layer in cases
+    }
+
+
+def _cases(effects: dict[tuple[float, str], Interval]) -> str:
+    """How many of the conditions show a loss, and the least and the most of it."""
+    lost = [case for case, interval in effects.items() if interval.low > 0]
+    kept = sorted({alpha for alpha, layer in effects if (alpha, layer) not in lost})
+    but = f", not in every layer at α = {', '.join(f'{alpha:g}' for alpha in kept)}" if kept else ""
+    least, most = (choose(effects, key=lambda case: effects[case].mean) for choose in (min, max))
+    return (
+        f"Fewer than with ReLU in {len(lost)} of {len(effects)} cases of slope and layer{but}; from "
+        f"{percent(effects[least])} (α = {least[0]:g}, {least[1]}) to {percent(effects[most])} "
+        f"(α = {most[0]:g}, {most[1]})."
+    )
+
+
+def picture(results: Results) -> Figure:
+    """Exact zeros and small activations of each layer against the slope."""
+    slopes = levels(results, "alpha")
+    figure, axes = panels(
+        3,
+        f"Lines: mean over {len(levels(results, 'seed'))} seeds after {results.manifest['steps']} steps. "
+        "Bands: its 95 % interval.",
+    )
+    titles = {
+        "zeros": "exact zeros",
+        "small_1%": "below 1 % of the deviation",
+        "small_10%": "below 10 % of the deviation",
+    }
+    for own, (kind, title) in zip(axes, titles.items(), strict=True):
+        for layer, color, mark in zip(LAYERS, COLORS, "osD", strict=True):
+            found = [
+                corrected_interval(finals(results, f"test/{kind}/{layer}", alpha=alpha), 1)
+                for alpha in slopes
+            ]
+            mean, low, high = np.asarray(found).T
+            own.plot(slopes, mean, color=color, marker=mark, markersize=4, label=layer)
+            own.fill_between(slopes, low, high, color=color, alpha=0.2, linewidth=0)
+        own.set_xscale("symlog", linthresh=0.01)  # ReLU has its place, at zero
+        own.set_xticks([0, 0.01, 0.1, 1], ["0", "0.01", "0.1", "1"])
+        own.set(xlabel="slope α", title=title, ylim=(-0.02, 1))
+        own.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes[0].set_ylabel("share of activations")
+    axes[0].legend(frameon=False, fontsize="small")
+    return figure
