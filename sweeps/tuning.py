@@ -62,7 +62,9 @@ def answers(results: Results, question: Question) -> tuple[Finding, Finding]:
         best, gain = max(gains.items(), key=lambda item: item[1].mean)
         against = {judge_no_gain(interval, margin) for interval in gains.values()}
         verdicts.append(HOLDS if against == {HOLDS} else FAILS if FAILS in against else OPEN)
-        words.append(f"the best other value, {best:g}, changes that of {usual:g} by {said(gain, unit, scale)}")
+        words.append(
+            f"the best other value, {best:g}, changes that of {usual:g} by {said(gain, unit, scale)}"
+        )
     small = f"less than {scale * margin:g} is too small to matter"
     measured = f"Over {len(gains) + 1} values, {', and '.join(words)}; {small}.{left_out(results)}"
     usual_do = Finding(question.usual_do, combined(verdicts), measured, comparisons)

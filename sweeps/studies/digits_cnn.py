@@ -66,9 +66,7 @@ def make(data: sweeps.Data | None = None) -> sweeps.Study:
         batch_size=64,
     )
     slopes = sweeps.grid(0.0, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5)
-    return sweeps.Study(
-        trial, steps=250, metric="test/accuracy", space={"alpha": slopes, "seed": range(12)}
-    )
+    return sweeps.Study(trial, steps=250, metric="test/accuracy", space={"alpha": slopes, "seed": range(12)})
 
 
 study = make()

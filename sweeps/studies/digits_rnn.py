@@ -73,9 +73,7 @@ def make(data: sweeps.Data | None = None) -> sweeps.Study:
         batch_size=128,
     )
     slopes = sweeps.grid(0.0, 0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.5)
-    return sweeps.Study(
-        trial, steps=300, metric="test/accuracy", space={"alpha": slopes, "seed": range(16)}
-    )
+    return sweeps.Study(trial, steps=300, metric="test/accuracy", space={"alpha": slopes, "seed": range(16)})
 
 
 study = make()
