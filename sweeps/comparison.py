@@ -9,7 +9,7 @@ from jaxtyping import Float
 from sweeps.claim import CONDITIONAL, FAILS, HOLDS, OPEN, Verdict
 from sweeps.intervals import Interval
 from sweeps.results import Results
-from sweeps.statistics import paired_differences
+from sweeps.space import StudyError
 
 
 def paired(
@@ -26,9 +26,31 @@ def paired(
     Returns:
         The differences by ascending seed, without the seeds at which either diverged.
     """
-    one, other = results.filter(**first), results.filter(**second)
-    seeds = [part.members["seed"].to_numpy() for part in (one, other)]
-    return paired_differences(one.final(metric), other.final(metric), *seeds)
+    differences = at_seeds(results, metric, **first) - at_seeds(results, metric, **second)
+    return differences[np.isfinite(differences)]
+
+
+def at_seeds(results: Results, metric: str | None, **conditions: Any) -> Float[np.ndarray, " seeds"]:
+    """A final metric of one configuration at every seed of the run, ascending; NaN where it has no value.
+
+    Args:
+        results: a run.
+        metric: a metric; None takes the study's.
+        **conditions: fields and values of the configuration, as `results.filter` takes them.
+
+    Raises:
+        StudyError: no member, or more than one of a seed, meets the conditions.
+    """
+    part = results.filter(**conditions)
+    seeds, own = np.unique(results.members["seed"].to_numpy()), part.members["seed"].to_numpy()
+    if len(np.unique(own)) < len(own):
+        raise StudyError(
+            f"`one member per seed` must hold to compare, but got {len(own)} members of "
+            f"{len(np.unique(own))} seeds with {conditions}; name a value of every swept field"
+        )
+    values = np.full(len(seeds), np.nan)
+    values[np.searchsorted(seeds, own)] = part.final(metric)
+    return values
 
 
 def series(

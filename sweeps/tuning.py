@@ -1,7 +1,6 @@
-"""Whether one hyperparameter must be tuned, or its usual values do: findings and a picture of one swept field."""
+"""Whether one hyperparameter must be tuned, or its usual values do: findings and a picture."""
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -66,7 +65,7 @@ def answers(results: Results, question: Question) -> tuple[Finding, Finding]:
             f"the best other value, {best:g}, changes that of {usual:g} by {said(gain, unit, scale)}"
         )
     small = f"less than {scale * margin:g} is too small to matter"
-    measured = f"Over {len(gains) + 1} values, {', and '.join(words)}; {small}.{left_out(results)}"
+    measured = f"Over {len(levels)} values, {', and '.join(words)}; {small}.{left_out(results)}"
     usual_do = Finding(question.usual_do, combined(verdicts), measured, comparisons)
     return _tuned(results, question, small, verdicts[0]), usual_do
 

@@ -189,7 +189,7 @@ def picture(results: Results) -> Figure:
         effects(axes, names, scaled, 100 * MARGIN, f"{metric} below ReLU's, percentage points")
     caption(
         figure,
-        "Right of zero: a lower error than ReLU. Bars: intervals of the mean difference at equal seeds, which "
-        f"hold together at 95 % ({COMPARISONS} comparisons); filled: zero is outside.",
+        "Right of zero: a lower error than ReLU. Bars: intervals of the mean difference at equal seeds, "
+        f"which hold together at 95 % ({COMPARISONS} comparisons); filled: zero is outside.",
     )
     return figure

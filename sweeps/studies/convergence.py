@@ -4,7 +4,8 @@ The claims: Leaky ReLU converges slightly faster than ReLU (Maas, Hannun and Ng,
 al., 2015), ELU faster (Clevert et al., 2015). Measured: the first evaluation, every 10 steps, at which the
 cross-entropy on the training images is at most a tenth of that of guessing, log(classes): a target that
 depends on no result. Two learning rates, 16 seeds, paired; a run that does not get there counts with the
-last step, and the curves show how many those are. A twentieth of ReLU's mean is the smallest gain that matters.
+last step, and the curves show how many those are. A twentieth of ReLU's mean is the smallest gain that
+matters.
 """
 
 import dataclasses
@@ -104,7 +105,7 @@ def steps_to_target(
         results, "train/share_of_guessing", activation=activation, learning_rate=learning_rate
     )
     met = table <= SHARE
-    there = met.any(axis=0)
+    there = np.asarray(met.any(axis=0))
     return np.where(there, steps[met.argmax(axis=0)], steps[-1]).astype(np.float64), there
 
 
@@ -122,9 +123,8 @@ def findings(results: Results) -> tuple[Finding, ...]:
             verdicts.append(judge(saved, MARGIN * float(usual.mean())))
             missed = int((~there).sum() + (~usual_there).sum())
             late = f", where {missed} runs did not get there" if missed else ""
-            words.append(
-                f"at learning rate {rate:g}, {said(saved, 'steps', digits=1)} saved of {usual.mean():.0f}{late}"
-            )
+            effect = said(saved, "steps", digits=1)
+            words.append(f"at learning rate {rate:g}, {effect} saved of {usual.mean():.0f}{late}")
         measured = "; ".join(words)
         found.append(
             Finding(claim, combined(verdicts), measured[0].upper() + measured[1:] + ".", comparisons)
@@ -149,7 +149,7 @@ def picture(results: Results) -> Figure:
     seeds = len(np.unique(results.members["seed"].to_numpy()))
     caption(
         figure,
-        f"There: training cross-entropy at most {SHARE:g} of that of guessing. {seeds} seeds per line; looked "
-        "at every 10 steps.",
+        f"There: training cross-entropy at most {SHARE:g} of that of guessing. {seeds} seeds per line; "
+        "looked at every 10 steps.",
     )
     return figure

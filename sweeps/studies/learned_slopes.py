@@ -157,7 +157,7 @@ def picture(results: Results) -> Figure:
     seeds = len(np.unique(results.members["seed"].to_numpy()))
     caption(
         figure,
-        f"Lines and bands: mean and 95 % interval over {seeds} seeds of the mean slope of a layer's channels. "
-        "Dotted: where slopes begin.",
+        f"Lines and bands: mean and 95 % interval over {seeds} seeds of the mean slope of a layer's "
+        "channels. Dotted: where slopes begin.",
     )
     return figure

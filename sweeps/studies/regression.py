@@ -59,7 +59,8 @@ def diabetes() -> sweeps.Data:
     from sklearn.model_selection import train_test_split
 
     inputs, targets = load_diabetes(return_X_y=True)
-    x_train, x_test, y_train, y_test = train_test_split(inputs, targets, test_size=0.25, random_state=0)
+    parts = train_test_split(inputs, targets, test_size=0.25, random_state=0)
+    x_train, x_test, y_train, y_test = map(np.asarray, parts)
     mean, deviation = y_train.mean(), y_train.std()
     scaled = [((part - mean) / deviation).astype(np.float32) for part in (y_train, y_test)]
     return sweeps.data.standardise(sweeps.Data((x_train, scaled[0]), (x_test, scaled[1])))

@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 import sweeps
 from lrelu_jax import LeakyReLU
 from sweeps.claim import FAILS, HOLDS, OPEN, Claim, Finding, Verdict, corrected_interval, judge
-from sweeps.comparison import combined, left_out, paired, said
+from sweeps.comparison import at_seeds, combined, left_out, said
 from sweeps.intervals import Interval
 from sweeps.report.drawing import canvas, caption, effects
 from sweeps.results import Results
@@ -90,9 +90,9 @@ study = make()
 
 
 def gain(results: Results, dropout: float, decay: float) -> Float[np.ndarray, " seeds"]:
-    """By how much the slope raises accuracy at each seed, under that regularisation."""
+    """By how much the slope raises accuracy at each seed, under that regularisation; NaN if one diverged."""
     part = results.filter(dropout=dropout, weight_decay=decay)
-    return paired(part, None, {"alpha": SLOPE}, {"alpha": 0})
+    return at_seeds(part, None, alpha=SLOPE) - at_seeds(part, None, alpha=0)
 
 
 def judge_dependence(interval: Interval) -> Verdict:
@@ -105,23 +105,30 @@ def judge_dependence(interval: Interval) -> Verdict:
 def interactions(results: Results) -> tuple[Interval, Interval]:
     """How much more the slope gains with dropout than without, and with decay, over the other's levels."""
     table = np.array([[gain(results, dropout, decay) for decay in DECAY] for dropout in DROPOUT])
+    table = table[..., np.isfinite(table).all(axis=(0, 1))]
     dropout = np.mean(table[1] - table[0], axis=0)
     decay = np.mean(table[:, 1] - table[:, 0], axis=0)
     return corrected_interval(dropout, COMPARISONS), corrected_interval(decay, COMPARISONS)
 
 
+def gains(results: Results) -> dict[str, Interval]:
+    """The gain under each regularisation, by what it is called."""
+    found = {}
+    for dropout, decay in itertools.product(DROPOUT, DECAY):
+        each = gain(results, dropout, decay)
+        interval = corrected_interval(each[np.isfinite(each)], COMPARISONS)
+        found[f"dropout {dropout:g}, decay {decay:g}"] = interval
+    return found
+
+
 def findings(results: Results) -> tuple[Finding, ...]:
     """Whether the slope gains under each regularisation, and whether its gain depends on it."""
-    conditions = list(itertools.product(DROPOUT, DECAY))
-    gains = [corrected_interval(gain(results, *each), COMPARISONS) for each in conditions]
-    words = "; ".join(
-        f"dropout {dropout:g} and decay {decay:g}: {said(found, 'points', 100)}"
-        for (dropout, decay), found in zip(conditions, gains, strict=True)
-    )
+    each = gains(results)
+    words = "; ".join(f"{label}: {said(interval, 'points', 100)}" for label, interval in each.items())
     found = [
         Finding(
             CLAIMS[0],
-            combined([judge(interval, MARGIN) for interval in gains]),
+            combined([judge(interval, MARGIN) for interval in each.values()]),
             f"A slope of {SLOPE:g} changes accuracy, at {words}.{left_out(results)}",
             COMPARISONS,
         )
@@ -136,11 +143,9 @@ def findings(results: Results) -> tuple[Finding, ...]:
 
 def picture(results: Results) -> Figure:
     """The gain of the slope under each regularisation, and how it changes."""
-    conditions = list(itertools.product(DROPOUT, DECAY))
-    gains = [corrected_interval(gain(results, *each), COMPARISONS) for each in conditions]
-    labels = [f"dropout {dropout:g}, decay {decay:g}" for dropout, decay in conditions]
-    labels += ["change with dropout", "change with decay"]
-    scaled = [Interval(*(100 * v for v in found)) for found in (*gains, *interactions(results))]
+    each = gains(results)
+    labels = [*each, "change with dropout", "change with decay"]
+    scaled = [Interval(*(100 * v for v in found)) for found in (*each.values(), *interactions(results))]
     figure, (axes,) = canvas()
     effects(axes, labels, scaled, 100 * MARGIN, f"gain in test accuracy of α = {SLOPE:g} over ReLU, points")
     axes.axhline(1.5, color="#999999", linewidth=0.8)
