@@ -112,6 +112,21 @@ def combined(verdicts: Sequence[Verdict]) -> Verdict:
     return CONDITIONAL if any(one in (HOLDS, CONDITIONAL) for one in verdicts) else OPEN
 
 
+def all_of(verdicts: Sequence[Verdict]) -> Verdict:
+    """The verdict on a claim that says several things, all of which must hold.
+
+    Args:
+        verdicts: one per thing that is said.
+
+    Example:
+        >>> all_of([HOLDS, OPEN]), all_of([FAILS, HOLDS])
+        ('cannot be told at this size', 'does not hold here')
+    """
+    if FAILS in verdicts:
+        return FAILS
+    return HOLDS if verdicts and all(one == HOLDS for one in verdicts) else OPEN
+
+
 def said(interval: Interval, unit: str = "", scale: float | int = 1, digits: int = 2) -> str:
     """An effect with its interval as text.
 

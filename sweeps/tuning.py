@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from sweeps.claim import FAILS, HOLDS, OPEN, Claim, Finding, Verdict, corrected_interval, judge
-from sweeps.comparison import combined, judge_no_gain, left_out, paired, said
+from sweeps.comparison import all_of, combined, judge_no_gain, left_out, paired, said
 from sweeps.intervals import student_interval
 from sweeps.report.drawing import BLUE, GREY, VERMILION, band, canvas, caption
 from sweeps.results import Results
@@ -59,8 +59,7 @@ def answers(results: Results, question: Question) -> tuple[Finding, Finding]:
             if not math.isclose(level, usual)
         }
         best, gain = max(gains.items(), key=lambda item: item[1].mean)
-        against = {judge_no_gain(interval, margin) for interval in gains.values()}
-        verdicts.append(HOLDS if against == {HOLDS} else FAILS if FAILS in against else OPEN)
+        verdicts.append(all_of([judge_no_gain(interval, margin) for interval in gains.values()]))
         words.append(
             f"the best other value, {best:g}, changes that of {usual:g} by {said(gain, unit, scale)}"
         )

@@ -20,8 +20,8 @@ from matplotlib.figure import Figure
 import sweeps
 from lrelu_jax import ELU, LeakyReLU, PReLU, ReLU, RReLU
 from lrelu_jax.initializers import he_normal
-from sweeps.claim import FAILS, HOLDS, OPEN, Claim, Finding, corrected_interval, judge
-from sweeps.comparison import combined, judge_no_gain, left_out, paired, said
+from sweeps.claim import Claim, Finding, corrected_interval, judge
+from sweeps.comparison import all_of, judge_no_gain, left_out, paired, said
 from sweeps.intervals import Interval
 from sweeps.report.drawing import canvas, caption, effects
 from sweeps.results import Results
@@ -145,9 +145,8 @@ def findings(results: Results) -> tuple[Finding, ...]:
     test, train = gains(results, "test/error"), gains(results, "train/error")
     small, more, slope, elu = (test[name, "relu"] for name in ("leaky-0.01", "leaky-0.18", "prelu", "elu"))
     lowest = [judge(train["prelu", name]) for name in ("relu", "leaky-0.01", "leaky-0.18", "rrelu")]
-    higher, lower = -train["rrelu", "relu"].mean, test["rrelu", "relu"]
-    raised = train["rrelu", "relu"]
-    raised = Interval(higher, -raised.high, -raised.low)
+    lower, fallen = test["rrelu", "relu"], train["rrelu", "relu"]
+    raised = Interval(-fallen.mean, -fallen.high, -fallen.low)
     words = "; ".join(
         f"than {name} {points(train['prelu', name])}"
         for name in ("relu", "leaky-0.01", "leaky-0.18", "rrelu")
@@ -155,8 +154,8 @@ def findings(results: Results) -> tuple[Finding, ...]:
     verdicts = (
         judge_no_gain(small, MARGIN),
         judge(more, MARGIN),
-        HOLDS if set(lowest) == {HOLDS} else FAILS if FAILS in lowest else OPEN,
-        combined([judge(raised, MARGIN), judge(lower, MARGIN)]),
+        all_of(lowest),
+        all_of([judge(raised, MARGIN), judge(lower, MARGIN)]),
         judge(slope, MARGIN),
         judge(elu, MARGIN),
     )

@@ -21,7 +21,7 @@ import sweeps
 from lrelu_jax import PReLU, weight_decay_mask
 from lrelu_jax.initializers import he_normal
 from sweeps.claim import FAILS, HOLDS, OPEN, Claim, Finding, corrected_interval, judge
-from sweeps.comparison import combined, left_out, paired, said, series
+from sweeps.comparison import all_of, combined, left_out, paired, said, series
 from sweeps.report.drawing import COLORS, band, canvas, caption
 from sweeps.results import Results
 
@@ -122,7 +122,7 @@ def findings(results: Results) -> tuple[Finding, ...]:
     first = float(np.nanmean(free.final(LAYERS[0])))
     larger = Finding(
         CLAIMS[0],
-        combined([judge(gap) for gap in deeper.values()]),
+        all_of([judge(gap) for gap in deeper.values()]),
         f"The first layer's mean slope, {first:.2f}, is above that of {words}.{left_out(free)}",
         len(deeper),
     )
