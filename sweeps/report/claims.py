@@ -105,8 +105,8 @@ def _grounds(outcomes: Sequence[Outcome], data: str | None) -> str:
     return (
         f"Measured on {data or 'digits, 8x8 images of handwriting'}, unless a study says otherwise. A claim "
         "holds, or does not, only if the whole 95 % interval says so; where it depends on the conditions, "
-        "the measurements say on which. Effects are differences between runs of equal seeds. "
-        "Every interval is widened for the comparisons that it is read with (Bonferroni); their number stands beside it, "
+        "the measurements say on which. Effects are differences between runs of equal seeds. Every interval "
+        "is widened for the comparisons that it is read with (Bonferroni); their number stands beside it, "
         f"{comparisons} over all claims, across which nothing is corrected. What was chosen as the best is "
         "measured again on fresh seeds. These are small networks on small data: a verdict says what is so "
         "here."
