@@ -169,7 +169,7 @@ def test_the_three_digits_networks_depend_on_the_slope():
             trial.evaluate(trial.config(alpha=slope), state, OTHER.evaluation)["test/loss"]
             for slope in (0.0, 0.5)
         ]
-        assert abs(losses[0] - losses[1]) > 1e-3
+        assert abs(losses[0] - losses[1]) > 1e-4
 
 
 def by_slope(gains, spread=0.002):
@@ -334,7 +334,8 @@ def test_decay_acts_on_slopes_only_if_it_is_asked_to():
         after, _ = trial.step(config, state, batch, jax.random.key(1))
         return float(np.mean(jax.tree.leaves(after.params["rectifiers"][0])[0]))
 
-    assert slope_after(config) < 0.1
+    # One step of decoupled decay: 0.003 * 100 of 0.25, and Adam's step of at most 0.003.
+    assert abs(slope_after(config) - 0.175) < 0.01
     assert abs(slope_after(trial.config(slope_decay=0.0, weight_decay=100.0)) - 0.25) < 0.01
 
 
