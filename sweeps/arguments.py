@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import NoReturn
 
 from sweeps import __doc__ as summary
+from sweeps.data import KINDS
 from sweeps.export import FORMATS
 
 REPORT = "report.html"
+REPRODUCTION = Path("runs/reproduction")
 USAGE_ERROR = 2
 RUN_EXAMPLES = """examples:
   sweeps run digits-mlp
@@ -18,6 +20,11 @@ RUN_EXAMPLES = """examples:
       --search sobol --samples 243 --schedule halving
   sweeps run my_module:study --out runs/mine
   sweeps run my_module:study --out /shared/mine --executor ray --address auto
+"""
+REPRODUCE_EXAMPLES = """examples:
+  sweeps reproduce
+  sweeps reproduce --only digits-mlp activations
+  sweeps reproduce --data fashion-mnist=data/fashion-mnist --out runs/fashion
 """
 RESUME_EXAMPLES = """examples:
   sweeps resume runs/mine
@@ -120,6 +127,20 @@ def make_parser() -> argparse.ArgumentParser:
     command.add_argument("--to", required=True, metavar="FORMAT", help=f"one of {', '.join(FORMATS)}")
     command.add_argument("--out", type=Path, help="the folder to write to (default: DIR)")
     command = commands.add_parser(
+        "reproduce",
+        help="run every ready study that claims are made of, and write what is so",
+        description="Run every ready study that examines a claim about Leaky ReLU, and write one page: "
+        "claim, source, measurement, picture, verdict. Stopped and run again, it goes on where it was.",
+        epilog=REPRODUCE_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument(
+        "--out", type=Path, default=REPRODUCTION, help=f"the folder to keep it in (default: {REPRODUCTION})"
+    )
+    command.add_argument("--only", nargs="+", default=[], metavar="STUDY", help="these studies alone")
+    _add_data(command, "the images to use instead of digits, in the studies on images")
+    command.add_argument("--quiet", action="store_true", help="show no progress")
+    command = commands.add_parser(
         "list", help="list the ready studies", description="List the ready studies."
     )
     return parser
@@ -156,6 +177,10 @@ def _add_devices(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_data(command: argparse.ArgumentParser, text: str) -> None:
+    command.add_argument("--data", metavar="KIND=PATH", help=f"{text}: {' or '.join(KINDS)}, and its folder")
+
+
 def _add_directory(command: argparse.ArgumentParser) -> None:
     command.add_argument("directory", metavar="DIR", type=Path, help="the folder of the run")
 
@@ -166,6 +191,7 @@ def _add_study(command: argparse.ArgumentParser) -> None:
         "study", metavar="STUDY", help="a ready study, module:object, file.py:object or a .toml file"
     )
     _add_changes(command)
+    _add_data(command, "the images to run a ready study on")
     command.add_argument(
         "--root-seed", type=int, default=0, help="what all randomness derives from (default: 0)"
     )

@@ -21,6 +21,7 @@ from sweeps.proposals import Sampling
 from sweeps.reference import Reference, describe, ready_studies, rebuild, resolve, with_options
 from sweeps.repetition import replay
 from sweeps.report.summary import print_replay, print_summary
+from sweeps.reproduction import PAGE, TABLE, claiming, reproduce
 from sweeps.request import request
 from sweeps.results import Results, load
 from sweeps.signals import TERMINATED
@@ -28,7 +29,7 @@ from sweeps.space import StudyError
 from sweeps.status import status
 from sweeps.store import MANIFEST, read_manifest
 
-DIFFERS, INTERRUPTED = 1, 130
+DIFFERS, FAILED, INTERRUPTED = 1, 1, 130
 
 RUN_OPTIONS = (  # handed on as they are
     "members_per_chunk", "confirm", "keep_best", "checkpoint_minutes",
@@ -61,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _named_study(options: argparse.Namespace) -> Reference:
     """The study that the arguments name, with what they change."""
     _start()
-    named = resolve(options.study)
+    named = resolve(options.study, options.data)
     return named._replace(
         study=with_options(named.study, _space(options), steps=options.steps),
         options=named.options | ({} if options.samples is None else {"samples": options.samples}),
@@ -101,7 +102,7 @@ def _thinning(options: argparse.Namespace, named: Reference) -> tuple[str, str |
 def _run(options: argparse.Namespace) -> int:
     named = _named_study(options)
     out = options.out or _new_folder(named.name)
-    reference = describe(options.study, _space(options), options.steps)
+    reference = describe(options.study, _space(options), options.steps, options.data)
     search, schedule, samples = _thinning(options, named)
 
     def train() -> Results:
@@ -221,6 +222,22 @@ def _export(options: argparse.Namespace) -> int:
     return 0
 
 
+def _reproduce(options: argparse.Namespace) -> int:
+    _start()
+    modules = claiming(options.only)
+    try:
+        outcomes = reproduce(options.out, modules, data=options.data, progress=not options.quiet)
+    except (KeyboardInterrupt, SystemExit) as stopped:
+        print("sweeps reproduce: stopped; run it again to go on where it was", file=sys.stderr)
+        return INTERRUPTED if isinstance(stopped, KeyboardInterrupt) else TERMINATED
+    written = [PAGE, TABLE, *(outcome.picture.name for outcome in outcomes if outcome.picture)]
+    print("\n".join(["", f"written to {options.out}/", *(f"  {name}" for name in written)]))
+    failed = [outcome.name for outcome in outcomes if outcome.error is not None]
+    if failed:
+        print(f"sweeps reproduce: failed: {', '.join(failed)}; the page says why", file=sys.stderr)
+    return FAILED if failed else 0
+
+
 def _list(options: argparse.Namespace) -> int:
     studies = ready_studies()
     width = max(map(len, studies))
@@ -250,5 +267,6 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "replay": _replay,
     "report": _report,
     "export": _export,
+    "reproduce": _reproduce,
     "list": _list,
 }

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sweeps import data
 from sweeps.grammar import as_domain
 from sweeps.space import StudyError, text
-from sweeps.trial import Study, unknown
+from sweeps.trial import Data, Study, unknown
 
 READY = Path(__file__).parent / "studies"
 STUDY_KEYS = ("steps", "metric", "mode", "evaluate_every", "batches")
@@ -42,17 +43,36 @@ def ready_studies() -> dict[str, str]:
     return found
 
 
-def resolve(reference: str) -> Reference:
+def read_data(word: str) -> Data:
+    """The images that a person named.
+
+    Args:
+        word: `KIND=PATH`, such as `mnist=~/mnist`; the kinds are those of `sweeps.data.KINDS`.
+
+    Raises:
+        StudyError: the kind is unknown, or the files cannot be read.
+    """
+    kind, equals, path = word.partition("=")
+    if not equals or not path:
+        raise StudyError(f"`KIND=PATH` must hold for data, but got {word!r}; write mnist=path/to/mnist")
+    try:
+        return data.images(kind, Path(path).expanduser())
+    except (OSError, ValueError) as error:
+        raise StudyError(" ".join(str(error).split())) from error
+
+
+def resolve(reference: str, images: str | None = None) -> Reference:
     """Finds the study that a person named.
 
     Args:
         reference: a ready study's name, `module:object`, `path/to/file.py:object`, or a `.toml` file.
+        images: `KIND=PATH` of the images to run it on, which its module's `make` takes; None leaves its own.
 
     Raises:
-        StudyError: there is no such study, or it is not a `Study`.
+        StudyError: there is no such study, it is not a `Study`, or it takes no other images.
     """
     if reference.endswith(".toml"):
-        return _from_toml(Path(reference))
+        return _from_toml(Path(reference), images)
     where, colon, attribute = reference.rpartition(":")
     if not colon:
         known = ready_studies()
@@ -67,6 +87,10 @@ def resolve(reference: str) -> Reference:
     study = getattr(module, attribute)
     if not isinstance(study, Study):
         raise StudyError(f"`{reference} is a sweeps.Study` must hold, but got a {type(study).__name__}")
+    if images is not None:
+        if attribute != "study" or not hasattr(module, "make"):
+            raise StudyError(f"`a study with make(data)` must hold for --data, but {reference} has none")
+        study = module.make(read_data(images))
     name = (
         reference if not colon else attribute if attribute != "study" else Path(where).stem.rpartition(".")[2]
     )
@@ -91,19 +115,22 @@ def rebuild(recorded: Mapping[str, Any], **changes: Any) -> Study:
         )
     if Path(reference["folder"]).is_dir():
         sys.path.append(reference["folder"])  # where its module was found
-    study = resolve(reference["study"]).study
+    study = resolve(reference["study"], reference.get("data")).study
     space = {field: as_domain(value, field) for field, value in reference["space"].items()}
     steps = reference["steps"] if changes["steps"] is None else changes["steps"]
     return with_options(study, space | changes["space"], steps=steps)
 
 
-def describe(word: str, space: Mapping[str, Any], steps: int | None) -> dict[str, Any]:
+def describe(
+    word: str, space: Mapping[str, Any], steps: int | None, images: str | None = None
+) -> dict[str, Any]:
     """What a manifest says of a study that was named, so that `rebuild` finds it again from anywhere.
 
     Args:
         word: what the study was named by.
         space: the fields that were changed.
         steps: the steps, if they were changed.
+        images: `KIND=PATH` of its images, if they were changed.
     """
     where, colon, attribute = word.rpartition(":")
     if word.endswith(".toml"):
@@ -111,7 +138,11 @@ def describe(word: str, space: Mapping[str, Any], steps: int | None) -> dict[str
     elif where.endswith(".py"):
         word = f"{Path(where).resolve()}{colon}{attribute}"
     changed = {field: text(domain) for field, domain in space.items()}
-    return {"study": word, "folder": str(Path.cwd()), "space": changed, "steps": steps}
+    said = {"study": word, "folder": str(Path.cwd()), "space": changed, "steps": steps}
+    if images is None:
+        return said
+    kind, _, path = images.partition("=")
+    return {**said, "data": f"{kind}={Path(path).expanduser().resolve()}"}
 
 
 def with_options(study: Study, space: dict[str, Any], **changes: Any) -> Study:
@@ -120,7 +151,7 @@ def with_options(study: Study, space: dict[str, Any], **changes: Any) -> Study:
     return dataclasses.replace(study, space={**study.space, **space}, **changes)
 
 
-def _from_toml(path: Path) -> Reference:
+def _from_toml(path: Path, images: str | None) -> Reference:
     try:
         table = tomllib.loads(path.read_text())
     except OSError as error:
@@ -136,7 +167,7 @@ def _from_toml(path: Path) -> Reference:
     space = table.get("space", {})
     if not isinstance(space, dict):
         raise StudyError(f"`[space]` must be a table in {path}, but got {space!r}")
-    named = resolve(table["study"])
+    named = resolve(table["study"], images)
     study = with_options(named.study, space, **{key: table.get(key) for key in STUDY_KEYS})
     return Reference(path.stem, study, {key: table[key] for key in RUN_KEYS if key in table})
 

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from sweeps.report.axes import axis_of
+from sweeps.report.drawing import BLUE, GREY, VERMILION, canvas, caption, literal
 from sweeps.report.marginals import marginal, places, student_rows
 from sweeps.report.wording import count, is_share
 from sweeps.results import Configuration, Results
@@ -18,8 +19,6 @@ from sweeps.space import StudyError
 from sweeps.store import writing
 from sweeps.trial import unknown
 
-# Okabe and Ito (2008): told apart with every common colour blindness.
-BLUE, ORANGE, GREY, VERMILION = "#0072B2", "#E69F00", "#999999", "#D55E00"
 MOST_CURVES = 16
 FORMATS = ("png", "pdf", "svg")
 
@@ -46,7 +45,7 @@ def metric_against_field(results: Results, field: str, metric: str | None = None
     axis = axis_of(results, field)
     configurations = places(results, results.configurations())
     found = marginal(axis, values, results.members["seed"].to_numpy(), configurations)
-    figure, axes = _figure()
+    figure, (axes,) = canvas()
     spread = 0.0 if axis.numeric else 0.15  # so that dots of one category do not hide each other
     at = axis.values + spread * np.random.default_rng(0).uniform(-1, 1, len(axis.values))
     axes.scatter(at, values, s=14, color=GREY, alpha=0.6, linewidths=0, label="one member")
@@ -59,7 +58,7 @@ def metric_against_field(results: Results, field: str, metric: str | None = None
             axis.centers, found.mean, reach, color=BLUE, fmt="D", markersize=5, capsize=4, label="mean"
         )
     if not axis.numeric:
-        axes.set_xticks(axis.centers, [_literal(label) for label in axis.labels])
+        axes.set_xticks(axis.centers, [literal(label) for label in axis.labels])
     # Members that were stopped or not trained yet have no value either, but have not diverged.
     status = results.members["status"].to_numpy(zero_copy_only=False)
     diverged = np.isnan(values) & np.isin(status, ("diverged", "failed", "done"))
@@ -77,10 +76,10 @@ def metric_against_field(results: Results, field: str, metric: str | None = None
         axes.set_xscale("log")
     if is_share(metric, values):
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    axes.set(xlabel=_literal(field), ylabel=_literal(metric))
+    axes.set(xlabel=literal(field), ylabel=literal(metric))
     axes.legend(frameon=False, fontsize="small")
     steps = count(results.manifest["steps"], "step")
-    _caption(figure, f"After {steps}. Dots: members. Line and band: {found.band}.")
+    caption(figure, f"After {steps}. Dots: members. Line and band: {found.band}.")
     return figure
 
 
@@ -105,7 +104,7 @@ def learning_curves(results: Results, metric: str | None = None) -> Figure:
     member = results.metrics["member"].to_numpy()
     step = results.metrics["step"].to_numpy()
     value = results.metrics[metric].to_numpy(zero_copy_only=False)
-    figure, axes = _figure()
+    figure, (axes,) = canvas()
     for row, color in zip(rows, colors, strict=True):
         own = np.isin(member, row.members)
         steps, at = np.unique(step[own], return_inverse=True)
@@ -118,12 +117,12 @@ def learning_curves(results: Results, metric: str | None = None) -> Figure:
         axes.fill_between(steps, low, high, color=color, alpha=0.15, linewidth=0)
     if is_share(metric, value):
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    axes.set(xlabel="training steps", ylabel=_literal(metric))
+    axes.set(xlabel="training steps", ylabel=literal(metric))
     seeds = count(max(len(row.members) for row in rows), "seed")
     drawn = (
         "" if len(rows) == every else f" {len(rows)} of {every:,} configurations, from the best to the worst."
     )
-    _caption(figure, f"Lines and bands: mean and 95 % interval over {seeds}.{drawn}")
+    caption(figure, f"Lines and bands: mean and 95 % interval over {seeds}.{drawn}")
     if results.swept and axes.lines:
         axes.legend(frameon=False, fontsize="x-small", ncols=1 + (len(rows) > 8))
     return figure
@@ -168,30 +167,12 @@ def save_figures(
     return paths
 
 
-def _figure() -> tuple[Figure, Any]:
-    # Figure, not pyplot: nothing global, and no window system is asked for.
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.25)
-    return figure, axes
-
-
-def _caption(figure: Figure, text: str) -> None:
-    figure.supxlabel(_literal(text), fontsize="small", color="#444444", wrap=True)
-
-
-def _literal(text: str) -> str:
-    """Text that matplotlib does not read as mathematics."""
-    return text.replace("$", r"\$")
-
-
 def _file_name(text: str) -> str:
     return re.sub(r"[^\w.-]+", "-", text).strip("-.") or "unnamed"
 
 
 def _label(row: Configuration) -> str:
     return ", ".join(
-        f"{_literal(name)}={value:.3g}" if isinstance(value, float) else _literal(f"{name}={value}")
+        f"{literal(name)}={value:.3g}" if isinstance(value, float) else literal(f"{name}={value}")
         for name, value in row.config.items()
     )

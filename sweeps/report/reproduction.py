@@ -72,6 +72,8 @@ def _command(reference: Mapping[str, Any], options: Mapping[str, Any]) -> str:
     words += [f"{field}={domain}" for field, domain in (reference.get("space") or {}).items()]
     if reference.get("steps") is not None:
         words += ["--steps", str(reference["steps"])]
+    if reference.get("data") is not None:
+        words += ["--data", str(reference["data"])]
     for name, value in options.items():
         words += [f"--{name.replace('_', '-')}", str(value)]
     line = shlex.join(words)

@@ -1,19 +1,40 @@
 """Test accuracy against α for a two-hidden-layer MLP on handwritten digits.
 
-The claim: the slope of Leaky ReLU must be tuned, and 0.01 or 0.1 are the usual values (Maas, Hannun and
-Ng, 2013). Measured: test accuracy, training loss and the share of dead units, 16 slopes from 0 (ReLU)
-to 0.5, 8 seeds each, on the same batches. A unit is dead if it puts out zero for every test image.
+The claims: the slope of Leaky ReLU must be tuned (common advice), and 0.01 or 0.1 are good values (0.01 is
+from Maas, Hannun and Ng, 2013). Measured: test accuracy, training loss and the share of dead units, 8 slopes
+from 0 (ReLU) to 0.5, 16 seeds each, on the same batches; the best slope and 0.01 again on 32 fresh seeds.
+A unit is dead if it puts out zero for every test image. Half a percentage point of accuracy, two of the 360
+test images, is taken as the smallest difference that matters.
 """
 
 import dataclasses
+import functools
+import math
 
 import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
+from matplotlib.figure import Figure
 
 import sweeps
 from lrelu_jax import LeakyReLU
+from sweeps.claim import Claim, Finding
+from sweeps.results import Results
+from sweeps.tuning import Question, answers, drawn
+
+CLAIMS = (
+    Claim(
+        "The slope of Leaky ReLU must be tuned: another one than the default, 0.01, does better.",
+        "common advice; Xu et al., 2015, find 0.18 better than 0.01",
+    ),
+    Claim(
+        "0.01 and 0.1 are good slopes: hardly any other does better.",
+        "common practice; 0.01 from Maas, Hannun and Ng, 2013",
+    ),
+)
+QUESTION = Question("alpha", (0.01, 0.1), *CLAIMS, margin=0.005, unit="points of accuracy", scale=100)
+OPTIONS = {"confirm": 32}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,21 +48,21 @@ class Config:
 
 
 class MLP(nnx.Module):
-    """64 pixels, two hidden layers of Leaky ReLU units, 10 classes."""
+    """Pixels, two hidden layers of Leaky ReLU units, classes."""
 
-    def __init__(self, config: Config, rngs: nnx.Rngs):
-        self.hidden1 = nnx.Linear(64, config.width, rngs=rngs)
+    def __init__(self, config: Config, rngs: nnx.Rngs, *, pixels: int = 64, classes: int = 10):
+        self.hidden1 = nnx.Linear(pixels, config.width, rngs=rngs)
         self.hidden2 = nnx.Linear(config.width, config.width, rngs=rngs)
-        self.logits = nnx.Linear(config.width, 10, rngs=rngs)
+        self.logits = nnx.Linear(config.width, classes, rngs=rngs)
         self.activation = LeakyReLU(config.alpha)
 
     def hidden(self, images: jax.Array) -> list[jax.Array]:
         """What each hidden layer puts out, shape (n, width)."""
-        first = self.activation(self.hidden1(images))
+        first = self.activation(self.hidden1(images.reshape(len(images), -1)))
         return [first, self.activation(self.hidden2(first))]
 
     def __call__(self, images: jax.Array) -> jax.Array:
-        """Logits (n, 10) of images (n, 64)."""
+        """Logits (n, classes) of images (n, ...)."""
         return self.logits(self.hidden(images)[-1])
 
 
@@ -51,16 +72,30 @@ def dead_share(model: MLP, images: jax.Array) -> dict[str, jax.Array]:
     return {"test/dead_units": jnp.mean(dead)}
 
 
-study = sweeps.Study(
-    sweeps.supervised(
+def make(data: sweeps.Data | None = None) -> sweeps.Study:
+    """The study on these images, digits if None."""
+    data = data or sweeps.data.digits()
+    pixels = math.prod(data.train[0].shape[1:])
+    trial = sweeps.supervised(
         config=Config,
-        model=MLP,
+        model=functools.partial(MLP, pixels=pixels, classes=sweeps.data.classes(data)),
         optimizer=lambda config: optax.adamw(config.learning_rate, weight_decay=config.weight_decay),
-        data=sweeps.data.digits(),
+        data=data,
         batch_size=128,
         inspect=dead_share,
-    ),
-    steps=500,
-    metric="test/accuracy",
-    space={"alpha": sweeps.linspace(0, 0.5, 16), "seed": range(8)},
-)
+    )
+    slopes = sweeps.grid(0.0, 0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.5)
+    return sweeps.Study(trial, steps=500, metric="test/accuracy", space={"alpha": slopes, "seed": range(16)})
+
+
+study = make()
+
+
+def findings(results: Results) -> tuple[Finding, ...]:
+    """Whether another slope than 0.01 does better, and whether any does better than 0.01 and 0.1."""
+    return answers(results, QUESTION)
+
+
+def picture(results: Results) -> Figure:
+    """Accuracy against the slope, with the winner and the default on fresh seeds."""
+    return drawn(results, QUESTION, "α, the slope below zero (0: ReLU)", "test accuracy")

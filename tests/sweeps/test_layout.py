@@ -12,11 +12,12 @@ ORDER = """
     space grammar trial data lowering pooling network divergence supervision linen population axes
     optuna_search search optuna_mirror standing brackets evolution schedule streams planning devices
     checking execute measurement tables durability rungs store derivation lock checkpoints kept manifest
-    proposals request intervals statistics claim labelled selection ranking results dashboard export
-    report.wording report.axes report.marginals report.figures report.importance report.curves
-    report.columns report.outcomes report.markup report.panels report.training_panels report.sentence
-    report.reproduction report.page compilation cores roster progress signals preparation training worker
-    cluster assignment crew course loop repetition status report.summary studies reference arguments cli
+    proposals request intervals statistics claim labelled selection ranking results comparison dashboard
+    export report.wording report.axes report.marginals report.drawing report.figures report.importance
+    report.curves report.columns report.outcomes report.markup report.panels report.training_panels
+    report.sentence report.reproduction report.page report.claims tuning compilation cores roster progress
+    signals preparation training worker cluster assignment crew course loop repetition status
+    report.summary studies reference reproduction arguments cli
 """.split()
 
 

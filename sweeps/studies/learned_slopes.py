@@ -1,0 +1,163 @@
+"""The slopes that PReLU learns, layer by layer, with and without weight decay on them.
+
+The claims are those of He et al. (2015): the first layer's slopes are larger than those of deeper layers,
+slopes are rarely above 1 though nothing bounds them, and weight decay pushes them to zero, towards ReLU.
+Measured: the mean slope of each of four layers over training and the share above 1, from 0.25, one slope per
+channel, in a convolutional network; decay of the slopes 0, 0.1 and 1 (decoupled, as in AdamW), 12 seeds.
+"""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from matplotlib.figure import Figure
+
+import sweeps
+from lrelu_jax import PReLU, weight_decay_mask
+from lrelu_jax.initializers import he_normal
+from sweeps.claim import FAILS, HOLDS, OPEN, Claim, Finding, corrected_interval, judge
+from sweeps.comparison import all_of, combined, left_out, paired, said, series
+from sweeps.report.drawing import COLORS, band, canvas, caption
+from sweeps.results import Results
+
+CLAIMS = (
+    Claim("PReLU learns larger slopes in the first layer than in deeper ones.", "He et al., 2015"),
+    Claim("Learned slopes are rarely above 1, though nothing bounds them.", "He et al., 2015"),
+    Claim("Weight decay pushes the slopes to zero, so PReLU towards ReLU.", "He et al., 2015"),
+)
+LAYERS = ("slope/conv1", "slope/conv2", "slope/conv3", "slope/dense")
+RARELY = 0.05  # of the slopes
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """The hyperparameters, all of which can be swept."""
+
+    slope_decay: float = 0.0
+    weight_decay: float = 0.01
+    learning_rate: float = 3e-3
+    channels: int = 16
+
+
+class CNN(nnx.Module):
+    """Three convolutions, a hidden layer and a linear one, with a learned slope per channel."""
+
+    def __init__(
+        self, config: Config, rngs: nnx.Rngs, *, shape: tuple[int, int, int] = (8, 8, 1), classes: int = 10
+    ):
+        height, width, channels = shape
+        scaled = he_normal(0.25)
+        sizes = (channels, config.channels, config.channels, 2 * config.channels)
+        self.convs = nnx.List(
+            [
+                nnx.Conv(*pair, (3, 3), kernel_init=scaled, rngs=rngs)
+                for pair in zip(sizes, sizes[1:], strict=False)
+            ]
+        )
+        flat = sizes[-1] * (height // 4) * (width // 4)
+        self.hidden = nnx.Linear(flat, 64, kernel_init=scaled, rngs=rngs)
+        self.logits = nnx.Linear(64, classes, rngs=rngs)
+        self.rectifiers = nnx.List([PReLU(size) for size in (*sizes[1:], 64)])
+
+    def __call__(self, images: jax.Array) -> jax.Array:
+        """Logits (n, classes) of images (n, height, width, channels)."""
+        for place, conv in enumerate(self.convs):
+            images = self.rectifiers[place](conv(images))
+            images = sweeps.max_pool(images, (2, 2), (2, 2)) if place else images
+        return self.logits(self.rectifiers[3](self.hidden(images.reshape(len(images), -1))))
+
+
+def slopes(model: CNN, images: jax.Array) -> dict[str, jax.Array]:
+    """The mean slope of each layer, and the share of all slopes that are above 1."""
+    found = [act.alpha[...] for act in model.rectifiers]
+    means = dict(zip(LAYERS, map(jnp.mean, found), strict=True))
+    return {**means, "slope/share_above_one": jnp.mean(jnp.concatenate(found) > 1)}
+
+
+def optimizer(config: Config) -> optax.GradientTransformation:
+    """Adam with decoupled decay, of the slopes apart from that of the weights."""
+
+    def on_slopes(params: Any) -> Any:
+        return jax.tree.map(lambda decays: not decays, weight_decay_mask(params))
+
+    return optax.chain(
+        optax.scale_by_adam(),
+        optax.add_decayed_weights(config.weight_decay, mask=weight_decay_mask),
+        optax.add_decayed_weights(config.slope_decay, mask=on_slopes),
+        optax.scale_by_learning_rate(config.learning_rate),
+    )
+
+
+def make(data: sweeps.Data | None = None) -> sweeps.Study:
+    """The study on these images, digits if None."""
+    data = data or sweeps.data.digits(image=True)
+    trial = sweeps.supervised(
+        config=Config,
+        model=functools.partial(CNN, shape=data.train[0].shape[1:], classes=sweeps.data.classes(data)),
+        optimizer=optimizer,
+        data=data,
+        batch_size=64,
+        inspect=slopes,
+    )
+    space = {"slope_decay": sweeps.grid(0.0, 0.1, 1.0), "seed": range(12)}
+    return sweeps.Study(trial, steps=400, metric="test/accuracy", space=space)
+
+
+study = make()
+
+
+def findings(results: Results) -> tuple[Finding, ...]:
+    """What holds of each claim; the first two without decay of the slopes."""
+    free = results.filter(slope_decay=0)
+    deeper = {
+        name: corrected_interval(free.final(LAYERS[0]) - free.final(name), len(LAYERS) - 1)
+        for name in LAYERS[1:]
+    }
+    words = ", ".join(f"{name.partition('/')[2]} by {said(gap)}" for name, gap in deeper.items())
+    first = float(np.nanmean(free.final(LAYERS[0])))
+    larger = Finding(
+        CLAIMS[0],
+        all_of([judge(gap) for gap in deeper.values()]),
+        f"The first layer's mean slope, {first:.2f}, is above that of {words}.{left_out(free)}",
+        len(deeper),
+    )
+    above = corrected_interval(free.final("slope/share_above_one"), 1)
+    rarely = HOLDS if above.high < RARELY else FAILS if above.low > RARELY else OPEN
+    share = f"Above 1 are {said(above, '% of the slopes', 100, 1)}; rarely is below {RARELY:.0%}."
+    decays = [level for level in np.unique(results.members["slope_decay"].to_numpy()).tolist() if level]
+    verdicts, said_of = [], []
+    for decay in decays:
+        shrunk = [paired(results, name, {"slope_decay": 0}, {"slope_decay": decay}) for name in LAYERS]
+        pull = corrected_interval(np.mean(shrunk, axis=0), len(decays))
+        verdicts.append(judge(pull))
+        said_of.append(f"a decay of {decay:g} lowers the mean slope by {said(pull)}")
+    measured = f"Over the layers, {' and '.join(said_of)}.{left_out(results)}"
+    pushed = Finding(CLAIMS[2], combined(verdicts), measured, len(decays))
+    return larger, Finding(CLAIMS[1], rarely, share, 1), pushed
+
+
+def picture(results: Results) -> Figure:
+    """The mean slope of each layer over training, a panel per decay."""
+    decays = np.unique(results.members["slope_decay"].to_numpy()).tolist()
+    figure, panels = canvas(len(decays), (3.4 * len(decays), 4.2))
+    for axes, decay in zip(panels, decays, strict=True):
+        for name, color in zip(LAYERS, COLORS, strict=False):
+            steps, table = series(results, name, slope_decay=decay)
+            band(axes, steps, table, color, name.partition("/")[2])
+        axes.axhline(0.25, color="#444444", linewidth=1, linestyle=":")
+        axes.set(title=f"decay of the slopes {decay:g}", xlabel="training steps")
+        axes.sharey(panels[0])
+    panels[0].set_ylabel("mean learned slope α")
+    panels[0].legend(frameon=False, fontsize="small")
+    seeds = len(np.unique(results.members["seed"].to_numpy()))
+    caption(
+        figure,
+        f"Lines and bands: mean and 95 % interval over {seeds} seeds of the mean slope of a layer's "
+        "channels. Dotted: where slopes begin.",
+    )
+    return figure
