@@ -66,15 +66,18 @@ def answers(results: Results, question: Question) -> tuple[Finding, Finding]:
     small = f"less than {scale * margin:g} is too small to matter"
     measured = f"Over {len(levels)} values, {', and '.join(words)}; {small}.{left_out(results)}"
     usual_do = Finding(question.usual_do, combined(verdicts), measured, comparisons)
-    return _tuned(results, question, small, verdicts[0]), usual_do
+    return _tuned(results, question, small, verdicts[0], words[0], comparisons), usual_do
 
 
-def _tuned(results: Results, question: Question, small: str, default_does: Verdict) -> Finding:
+def _tuned(
+    results: Results, question: Question, small: str, default_does: Verdict, words: str, comparisons: int
+) -> Finding:
     field, default, claim = question.field, question.usual[0], question.must_tune
     winner, fresh = results.best().config[field], results.confirmation
     if math.isclose(winner, default):
         verdict = FAILS if default_does == HOLDS else OPEN
-        return Finding(claim, verdict, f"The best value was {default:g} itself.", 0)
+        measured = f"The best value was {default:g} itself: {words}; {small}."
+        return Finding(claim, verdict, measured, comparisons)
     if fresh is None:
         return Finding(claim, OPEN, f"The best value, {winner:g}, was not run again on fresh seeds.", 0)
     gain = corrected_interval(paired(fresh, None, {field: winner}, {field: default}), 1)

@@ -5,10 +5,10 @@ same network from He's initialisation for its own slope. Measured: the error on 
 training images (at most 2,000 of them) at the end, paired over 16 seeds. Half a percentage point is taken as
 the smallest difference that matters.
 
-Found here (intervals hold together for 10 comparisons): 0.01 changes the test error by less than half a point,
-so it is no better than ReLU; the training error of RReLU is not higher, but lower by 0.22 points (-0.07 to
-+0.50). Whether 0.18, PReLU and ELU have a lower test error than ReLU cannot be told: all intervals reach from
-below zero to above half a point.
+Found here (intervals hold together for 10 comparisons): 0.01 lowers the test error by less than half a
+point, so it is no better than ReLU; the training error of RReLU is not higher by half a point, but lower by
+0.22 (-0.07 to +0.50). Whether 0.18, PReLU and ELU have a lower test error than ReLU cannot be told: all
+intervals reach from below zero to above half a point.
 """
 
 import dataclasses

@@ -6,6 +6,11 @@ cross-entropy on the training images is at most a tenth of that of guessing, log
 depends on no result. Two learning rates, 16 seeds, paired; a run that does not get there counts with the
 last step, and the curves show how many those are. A twentieth of ReLU's mean is the smallest gain that
 matters.
+
+Found here (intervals hold together for 6 comparisons): ELU saves 31.9 steps (26.9 to 36.8) of ReLU's 203 at
+learning rate 0.0003 and 11.2 (8.7 to 13.8) of 31 at 0.003; PReLU saves 21.9 (16.2 to 27.6) at 0.0003, and at
+0.003 it cannot be told; 0.01 saves no step at 0.0003 that looking every 10 steps could show, and at 0.003 it
+cannot be told (0.6, -1.3 to 2.5). All runs got there.
 """
 
 import dataclasses
@@ -142,7 +147,15 @@ def picture(results: Results) -> Figure:
             steps, there = steps_to_target(results, name, rate)
             at = np.unique(np.concatenate([[0], steps[there], [last]]))
             left = [float(np.mean(~there | (steps > step))) for step in at]
-            axes.step(at, np.array(left), where="post", color=color, label=name, linewidth=1.6)
+            axes.step(
+                at,
+                np.array(left),
+                where="post",
+                color=color,
+                label=name,
+                linewidth=1.6,
+                linestyle="--" if name == "leaky-0.01" else "-",
+            )
         axes.set(title=f"learning rate {rate:g}", xlabel="training steps", ylim=(-0.02, 1.02))
     panels[0].set_ylabel("share of runs that are not there yet")
     panels[0].legend(frameon=False, fontsize="small")

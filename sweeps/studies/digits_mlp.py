@@ -5,6 +5,10 @@ from Maas, Hannun and Ng, 2013). Measured: test accuracy, training loss and the 
 from 0 (ReLU) to 0.5, 16 seeds each, on the same batches; the best slope and 0.01 again on 32 fresh seeds.
 A unit is dead if it puts out zero for every test image. Half a percentage point of accuracy, two of the 360
 test images, is taken as the smallest difference that matters.
+
+Found here: 0.01 itself came out best, and the best other slope, 0, changes its accuracy by -0.02 points
+(-0.18 to +0.15, for 14 comparisons together), so tuning gains less than half a point, and so it does over
+0.1 (+0.09, -0.17 to +0.35).
 """
 
 import dataclasses

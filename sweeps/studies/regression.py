@@ -6,9 +6,9 @@ other 331; 8 slopes from 0 (ReLU) to 1 (a linear model), 32 seeds each; the best
 fresh seeds. The split is one and the same, so intervals are over initialisations and batches alone. 0.02 is
 taken as the smallest difference of R² that matters.
 
-Found here: the larger the slope, the better, and a slope of 1, which is a linear model, is best: its R² is above
-that of 0.01 by 0.17 (0.15 to 0.18, 32 fresh seeds). Neither 0.01 nor 0.1 is a good slope, but what this data
-asks for is no rectifier at all.
+Found here: the larger the slope, the better, and a slope of 1, which is a linear model, is best: its R² is
+above that of 0.01 by 0.17 (0.15 to 0.18, 32 fresh seeds). Neither 0.01 nor 0.1 is a good slope, but what
+this data asks for is no rectifier at all.
 """
 
 import dataclasses

@@ -110,8 +110,8 @@ def small(study, steps=4, **space):
 @pytest.mark.parametrize("name", ["regression", "regularisation"])
 def test_a_small_version_is_run_found_and_drawn(name):
     module = STUDIES[name]
-    options = {"confirm": 2} if getattr(module, "OPTIONS", {}) else {}
-    results = sweeps.run(small(module.study), progress=False, members_per_chunk=64, **options)
+    confirm = 2 if getattr(module, "OPTIONS", {}) else 0
+    results = sweeps.run(small(module.study), progress=False, members_per_chunk=64, confirm=confirm)
     assert set(results.members["status"].to_pylist()) == {"done"}
     assert len(verdicts(module, results)) == len(module.CLAIMS)
     losses = results.metrics["train/loss"].to_numpy()
