@@ -95,7 +95,7 @@ def make(data: sweeps.Data | None = None) -> sweeps.Study:
         "seed": range(16),
     }
     return sweeps.Study(
-        trial, steps=300, evaluate_every=10, metric="train/share_of_guessing", mode="min", space=space
+        trial, steps=300, evaluate_every=2, metric="train/share_of_guessing", mode="min", space=space
     )
 
 
