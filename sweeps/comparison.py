@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from sweeps.claim import CONDITIONAL, FAILS, HOLDS, OPEN, Verdict
-from sweeps.intervals import Interval
+from sweeps.claim import CONDITIONAL, FAILS, HOLDS, OPEN, Verdict, judge
+from sweeps.intervals import CONFIDENCE, Interval
 from sweeps.results import Results
 from sweeps.space import StudyError
 
@@ -152,3 +152,53 @@ def left_out(results: Results) -> str:
     """
     missing = int(np.isnan(results.final()).sum())
     return f" {missing} of {len(results.members)} runs diverged and are left out." if missing else ""
+
+
+def levels(results: Results, field: str) -> list[Any]:
+    """The values that a field takes among the members, in order."""
+    return sorted(set(results.members[field].to_pylist()))
+
+
+def finals(results: Results, metric: str, **conditions: Any) -> Float[np.ndarray, " seeds"]:
+    """The metric at the last step of the members that meet the conditions, without those that diverged."""
+    values = results.filter(**conditions).final(metric)
+    return values[np.isfinite(values)]
+
+
+def binomial_interval(successes: float | int, trials: float | int, comparisons: int) -> Interval:
+    """The share of successes with the interval of Clopper and Pearson (1934), which never covers too little.
+
+    Args:
+        successes: how many trials succeeded.
+        trials: how many independent trials there were.
+        comparisons: how many intervals are read together (Bonferroni).
+
+    Example:
+        >>> binomial_interval(0, 100, 1).low, round(binomial_interval(0, 100, 1).high, 3)
+        (0.0, 0.036)
+    """
+    from scipy import stats
+
+    tail = (1 - CONFIDENCE) / comparisons / 2
+    low = stats.beta.ppf(tail, successes, trials - successes + 1) if successes else 0.0
+    high = stats.beta.ppf(1 - tail, successes + 1, trials - successes) if successes < trials else 1.0
+    return Interval(float(successes / trials), float(low), float(high))
+
+
+def judge_each(intervals: Sequence[Interval], margin: float | int = 0) -> Verdict:
+    """The verdict on a claim that was measured under several conditions.
+
+    Args:
+        intervals: of the effect, one per condition, widened for their number.
+        margin: the smallest effect that matters.
+
+    Example:
+        >>> judge_each([Interval(2.0, 1.0, 3.0), Interval(0.0, -1.0, 1.0)])
+        'holds under these conditions'
+    """
+    return combined([judge(interval, margin) for interval in intervals])
+
+
+def percent(interval: Interval) -> str:
+    """An interval of shares in words: `12.3% [11.0%, 13.6%]`."""
+    return f"{interval.mean:.1%} [{interval.low:.1%}, {interval.high:.1%}]"

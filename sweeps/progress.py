@@ -87,6 +87,7 @@ class Display:
                 f"{self._said()}, {self._where()}, {100 * share:.0f} %, eta "
                 + (f"{left:.0f} s" if share >= 0.01 else "–"),
                 highlight=False,
+                soft_wrap=True,
             )
 
     def finish(self, name: str, members: int, steps: int, diverged: int, last: bool = True) -> None:
@@ -151,7 +152,7 @@ class Display:
     def note(self, line: str) -> None:
         """Prints one line above the bar."""
         if self.live or self.plain:
-            self.console.print(line, highlight=False, markup=False)
+            self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def _update(self) -> None:
         self.bar.update(self.task, completed=self._completed(), said=self._said(), where=self._where())

@@ -37,6 +37,18 @@ def caption(figure: Figure, text: str) -> None:
     figure.supxlabel(literal(text), fontsize="small", color="#444444", wrap=True)
 
 
+def panels(number: int, text: str) -> tuple[Figure, list[Any]]:
+    """A figure of panels side by side, with a caption under them.
+
+    Args:
+        number: how many panels.
+        text: what dots, lines and bands are.
+    """
+    figure, axes = canvas(number, (1 + 4.2 * number, 4.4))
+    caption(figure, text)
+    return figure, axes
+
+
 def literal(text: str) -> str:
     """Text that matplotlib does not read as mathematics."""
     return text.replace("$", r"\$")

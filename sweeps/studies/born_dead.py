@@ -27,9 +27,10 @@ from matplotlib.figure import Figure
 import sweeps
 from lrelu_jax import leaky_relu
 from sweeps.claim import FAILS, HOLDS, OPEN, Claim, Finding, Verdict
+from sweeps.comparison import binomial_interval, judge_each, levels
 from sweeps.intervals import Interval
+from sweeps.report.drawing import panels
 from sweeps.results import Results
-from sweeps.studies._comparisons import binomial_interval, judge_each, levels, panels
 
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
 DECISIVE = 0.01  # an interval that reaches further from the measured share says too little of a law

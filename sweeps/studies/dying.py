@@ -23,9 +23,10 @@ import sweeps
 from lrelu_jax import LeakyReLU
 from lrelu_jax.diagnostics import unit_counts
 from sweeps.claim import FAILS, HOLDS, OPEN, Claim, Finding, corrected_interval
+from sweeps.comparison import finals, judge_each, levels, paired, percent
 from sweeps.intervals import Interval
+from sweeps.report.drawing import panels
 from sweeps.results import Results
-from sweeps.studies._comparisons import finals, judge_each, levels, paired, panels, percent
 
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00")
 MARGIN = 0.005  # half a percent of accuracy: less would not matter

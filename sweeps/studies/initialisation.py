@@ -20,9 +20,10 @@ import sweeps
 from lrelu_jax import leaky_relu
 from lrelu_jax.initializers import he_uniform
 from sweeps.claim import FAILS, HOLDS, OPEN, Claim, Finding, Verdict, corrected_interval
+from sweeps.comparison import finals, judge_each, levels
 from sweeps.intervals import Interval
+from sweeps.report.drawing import panels
 from sweeps.results import Results
-from sweeps.studies._comparisons import finals, judge_each, levels, panels
 
 DEPTH = 50
 MARKS = (1, 10, 20, 30, 40, 50)

@@ -22,9 +22,10 @@ from matplotlib.ticker import PercentFormatter
 import sweeps
 from lrelu_jax import LeakyReLU
 from sweeps.claim import Claim, Finding, corrected_interval
+from sweeps.comparison import finals, judge_each, levels, paired, percent
 from sweeps.intervals import Interval
+from sweeps.report.drawing import panels
 from sweeps.results import Results
-from sweeps.studies._comparisons import finals, judge_each, levels, paired, panels, percent
 
 COLORS = ("#0072B2", "#E69F00", "#009E73")
 LAYERS = ("hidden1", "hidden2", "hidden3")

@@ -24,9 +24,10 @@ from matplotlib.figure import Figure
 
 import sweeps
 from sweeps.claim import FAILS, HOLDS, OPEN, Claim, Finding, corrected_interval
+from sweeps.comparison import binomial_interval, finals, judge_each, levels, paired
 from sweeps.intervals import Interval
+from sweeps.report.drawing import panels
 from sweeps.results import Results
-from sweeps.studies._comparisons import binomial_interval, finals, judge_each, levels, paired, panels
 from sweeps.studies._low_precision import RULES, Layers, draw, forward, loss
 from sweeps.supervision import accuracy
 

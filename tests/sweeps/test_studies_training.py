@@ -1,4 +1,7 @@
-"""The ready studies of training: small versions are trained, findings checked on made-up results."""
+"""The ready studies of training: small versions are trained, findings checked on made-up results.
+
+Three minutes on two cores, most of it the compiler's.
+"""
 
 import dataclasses
 import inspect
@@ -41,6 +44,8 @@ STUDIES: dict[str, ModuleType] = {
         regularisation,
     )
 }
+
+pytestmark = pytest.mark.studies
 
 
 def results_of(study, value, seeds=16, fresh=None):
