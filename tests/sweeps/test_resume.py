@@ -77,7 +77,7 @@ def test_a_run_killed_before_it_was_planned_goes_on(tmp_path, whole, monkeypatch
         raise SystemError("killed")
 
     with monkeypatch.context() as patched:
-        patched.setattr("sweeps.loop.prepare", killed)
+        patched.setattr("sweeps.course.prepare", killed)
         with pytest.raises(SystemError, match="killed"):
             sweeps.run(small_study(), out=tmp_path / "run", **CHUNKS)
     assert store.read_manifest(tmp_path / "run")["plan"] is None
@@ -88,7 +88,7 @@ def test_what_does_not_fit_leaves_no_folder(tmp_path, monkeypatch):
     def refused(*arguments, **keywords):
         raise StudyError("`one member fits` must hold")
 
-    monkeypatch.setattr("sweeps.loop.prepare", refused)
+    monkeypatch.setattr("sweeps.course.prepare", refused)
     with pytest.raises(StudyError, match="one member fits"):
         sweeps.run(small_study(), out=tmp_path / "run", **CHUNKS)
     assert not (tmp_path / "run").exists()
