@@ -8,10 +8,10 @@ with a probability between a bound and that law; so deep narrow networks die (Lu
 Measured: 4,096 networks per member with normal weights and one real input, of which only the sign matters,
 so that the inputs 1 and -1 stand for all. A step adds one layer: one program for each width has all depths.
 
-Found with 131,072 networks of each width, 2, 3, 5 and 8, of 2 to 30 layers (32 seeds; the size here is
-smaller, so that it takes less time): the law holds, no share differing from it by more than 0.19 %, and none
-of 116 corrected intervals leaves it out; none lies outside Lu's bounds. At 30 layers 99.97 %, 97.02 %,
-53.05 % and 6.99 % of the networks were born dead; of as many with α = 0.01, none.
+Found with 65,536 networks of each width, 2, 3, 4 and 6, of 2 to 20 layers: the law holds, no share differing
+from it by more than 0.35 points, and none of 76 corrected intervals leaves it out; none lies outside Lu's
+bounds. At 20 layers 99.3 %, 89.1 %, 62.7 % and 17.6 % of the networks were born dead; of as many with
+α = 0.01, none.
 """
 
 import dataclasses
@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Integer
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 import sweeps
 from lrelu_jax import leaky_relu
@@ -206,5 +207,7 @@ def picture(results: Results) -> Figure:
             axes.plot(depth, share, "x", color="#555555", markersize=4, label=f"leaky, α = {alpha:g}")
     left.set(title="zero for the input 1", ylabel="share of networks", xlabel="layers L", ylim=(-0.03, 1.03))
     right.set(title="zero for all inputs: born dead", xlabel="layers L", ylim=(-0.03, 1.03))
+    for axes in (left, right):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     right.legend(frameon=True, fontsize="x-small", loc="upper left", bbox_to_anchor=(1.01, 1))
     return figure

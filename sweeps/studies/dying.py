@@ -5,6 +5,10 @@ activate over the whole training set (Karpathy, CS231n, 2015); the slope of Leak
 not active recover (Maas, Hannun and Ng, 2013). Measured on an MLP of two hidden layers of 64 units, by SGD
 and by Adam: the share of hidden units that put out zero for every training image (dead), the share that is
 never positive (for a leaky unit, which has no zero, the nearest thing to dead), and the test accuracy.
+
+Found here (8 seeds, intervals for all cases together): with Adam 35 % of the units are dead at a rate of 0.1
+and 49 % (48 to 51) at 1, where the accuracy is that of guessing; no unit dies with SGD up to a rate of 1. Of
+leaky units none is dead, with α = 0.1 hardly any is never positive, and the accuracy stays above 94 %.
 """
 
 import dataclasses
@@ -153,14 +157,14 @@ def findings(results: Results) -> tuple[Finding, ...]:
             CLAIMS[0],
             judge_each(list(killed.values())),
             "Dead units at the highest rate above those at the lowest: "
-            + ", ".join(f"{o} at {highest[o]:g}: {percent(i)}" for o, i in killed.items())
+            + ", ".join(f"{o} at {highest[o]:.2g}: {percent(i)}" for o, i in killed.items())
             + ".",
             len(killed),
         ),
         Finding(
             CLAIMS[1],
             HOLDS if many.low > 0.4 else FAILS if all(i.high < 0.4 for i in relu.values()) else OPEN,
-            f"The most dead units: {percent(many)}, with {worst[0]} at {worst[1]:g}.",
+            f"The most dead units: {percent(many)}, with {worst[0]} at {worst[1]:.2g}.",
             len(pairs),
         ),
         Finding(
@@ -194,11 +198,11 @@ def _cases(effects: dict[tuple[str, float, float], Interval]) -> str:
     ahead = [case for case, interval in known.items() if interval.low > 0]
     behind = [case for case, interval in known.items() if interval.high < 0]
     most = max(known, key=lambda case: known[case].mean)
-    where = "; ".join(f"{o} at {rate:g}, α = {alpha:g}" for o, rate, alpha in ahead)
+    where = "; ".join(f"{o} at {rate:.2g}, α = {alpha:g}" for o, rate, alpha in ahead)
     return (
         f"Advantage over ReLU above zero under {len(ahead)} of {len(known)} conditions"
         f"{f' ({where})' if ahead else ''}, below zero under {len(behind)}; the largest: "
-        f"{percent(known[most])}, with {most[0]} at {most[1]:g}, α = {most[2]:g}."
+        f"{percent(known[most])}, with {most[0]} at {most[1]:.2g}, α = {most[2]:g}."
     )
 
 

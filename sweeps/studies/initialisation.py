@@ -5,6 +5,10 @@ any number of ReLU layers; rectifiers of slope α need 2 / ((1 + α²) fan_in) (
 section 2.2), as with 2 / fan_in a layer multiplies the variance by 1 + α². Measured: the variance of the
 pre-activations, relative to the first layer's, and of the loss's gradients by them, relative to the last
 layer's, through 50 layers of 192 units, for 64 normal inputs; as the logarithm to base 10.
+
+Found here (8 networks each, intervals for all cases together): with its own gain no slope changes a variance
+by a factor of ten in 50 layers. With √2 the slopes 0.25, 0.5 and 1 do, by 15.8, 5e4 and 6e14 forward, as
+1 + α² to the 49th says (19.5, 5.6e4, 5.6e14); at 0.01 and 0.1 there is no telling the two gains apart.
 """
 
 import dataclasses
@@ -133,10 +137,18 @@ def _kept(changes: dict[tuple[float, str], Interval]) -> Verdict:
 
 
 def _said(changes: dict[tuple[float, str], Interval]) -> str:
-    return ", ".join(
-        f"{signal} ×{10**mean:.3g} [{10**low:.3g}, {10**high:.3g}] at α = {alpha:g}"
-        for (alpha, signal), (mean, low, high) in changes.items()
-    )
+    """The least and the most change of either signal, with their intervals."""
+    parts = []
+    for signal in SIGNALS:
+        cases = sorted((interval, alpha) for (alpha, name), interval in changes.items() if name == signal)
+        parts.append(
+            f"{signal} "
+            + " to ".join(
+                f"×{10**mean:.3g} [{10**low:.3g}, {10**high:.3g}] at α = {alpha:g}"
+                for (mean, low, high), alpha in (cases[:1] if len(cases) == 1 else (cases[0], cases[-1]))
+            )
+        )
+    return ", ".join(parts)
 
 
 def picture(results: Results) -> Figure:

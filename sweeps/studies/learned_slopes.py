@@ -4,6 +4,10 @@ The claims are those of He et al. (2015): the first layer's slopes are larger th
 slopes are rarely above 1 though nothing bounds them, and weight decay pushes them to zero, towards ReLU.
 Measured: the mean slope of each of four layers over training and the share above 1, from 0.25, one slope per
 channel, in a convolutional network; decay of the slopes 0, 0.1 and 1 (decoupled, as in AdamW), 12 seeds.
+
+Found here: no slope is above 1, and decay lowers the mean slope by 0.03 (0.1) and 0.20 (1). The first layer's
+slope, 0.31, is above the dense layer's by 0.04 (0.03 to 0.05), but not above the second convolution's (-0.01,
+-0.03 to 0.00), so the claim of larger slopes in the first layer cannot be told.
 """
 
 import dataclasses
@@ -151,7 +155,9 @@ def picture(results: Results) -> Figure:
             band(axes, steps, table, color, name.partition("/")[2])
         axes.axhline(0.25, color="#444444", linewidth=1, linestyle=":")
         axes.set(title=f"decay of the slopes {decay:g}", xlabel="training steps")
-        axes.sharey(panels[0])
+    low, high = (edge(axes.get_ylim()[side] for axes in panels) for side, edge in enumerate((min, max)))
+    for axes in panels:
+        axes.set_ylim(low, high)
     panels[0].set_ylabel("mean learned slope α")
     panels[0].legend(frameon=False, fontsize="small")
     seeds = len(np.unique(results.members["seed"].to_numpy()))
