@@ -26,6 +26,7 @@ from sweeps.worker import OUT_OF_MEMORY, Job, Outcome, Pattern, Worker
 
 WAIT_SECONDS = 0.5  # between two looks at the workers
 LEAST_LIMIT, LIMIT_FACTOR = 60.0, 10.0  # seconds, and times what the plan says
+PATIENCE_SECONDS = 60.0  # for the first worker
 FALSE_STARTS = 5  # in a row, after which the cluster is given up
 
 
@@ -69,6 +70,7 @@ class Crew:
         self.starting: dict[Any, Hand] = {}
         self.running: dict[Any, Assignment] = {}
         self.count = self.false_starts = self.finished = 0
+        self.patience = time.monotonic() + PATIENCE_SECONDS
         self.pattern: Pattern | None = None
 
     def plan(self, members_per_chunk: int | None, began: Began | None) -> Plan:
@@ -144,8 +146,11 @@ class Crew:
         for _ in range(min(tasks, room) - there):
             self.count += 1
             name = f"worker-{self.count}"
-            hand = Hand(name, self.actor.remote(name, self.shape["num_cpus"]))
+            hand = Hand(name, self.actor.remote(name, self.shape["num_cpus"], self._accelerated()))
             self.starting[hand.actor.begin.remote(self.job)] = hand
+
+    def _accelerated(self) -> bool:
+        return bool(self.shape["num_gpus"] or self.shape["resources"].get("TPU"))
 
     def _wait(self, references: list[Any]) -> list[Any]:
         """Waits a moment; takes workers in that have begun, and returns the tasks that have ended."""
@@ -159,6 +164,12 @@ class Crew:
             if reference in self.starting:
                 self._take_in(reference, self.starting.pop(reference))
         self.display.staff(len(self.idle) + len(self.running))
+        if self.idle or self.running:
+            self.patience = float("inf")
+        elif time.monotonic() > self.patience:
+            self.patience = float("inf")  # said once
+            cpus, gpus = self.shape["num_cpus"], self.shape["num_gpus"]
+            self.display.note(f"still waiting for a worker of {cpus} CPUs and {gpus} GPUs; see `ray status`")
         return [reference for reference in ready if reference in self.running]
 
     def _take_in(self, reference: Any, hand: Hand) -> None:

@@ -87,12 +87,15 @@ class Worker:
     Args:
         name: what it is called in the run directory.
         cpus: how many cores it has, each of them a device.
+        accelerated: whether it has accelerators, which are its devices then.
     """
 
-    def __init__(self, name: str, cpus: int):
+    def __init__(self, name: str, cpus: int, accelerated: bool):
         self.name, self.cores = name, claim(cpus)
-        # Before anything is unpickled: arrays among it would start JAX with another number of devices.
+        # Before anything is unpickled: arrays among it would start JAX with other devices.
         jax.config.update("jax_num_cpu_devices", cpus)
+        if not accelerated:
+            jax.config.update("jax_platforms", "cpu")
         compilation.use_cache()
         self.prepared: dict[Began, Prepared] = {}
 

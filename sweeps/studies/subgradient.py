@@ -14,8 +14,9 @@ measured where JAX has them: JAX_ENABLE_X64=1 sweeps run subgradient.
 
 Found here, in 320 runs of each shape: up to 0.6 % of the runs in float32 depend on ReLU'(0), up to 9 % in
 float16 and up to 15 % in bfloat16, more in deeper or wider networks in 3 of 12 comparisons; fewer than in
-the paper, whose passes are 47 times as long. Where a batch depends on it, the rule s g changes the gradient by 0.2 % of its norm and the faulty
-rule by 40 times its norm. On the accuracy neither had an effect that 16 seeds could show.
+the paper, whose passes are 47 times as long. Where a batch depends on it, the rule s g changes the gradient
+by 0.2 % of its norm and the faulty rule by 40 times its norm. On the accuracy neither had an effect that 16
+seeds could show.
 """
 
 import dataclasses
