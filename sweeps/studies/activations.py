@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 import sweeps
 from lrelu_jax import ELU, LeakyReLU, PReLU, ReLU, RReLU
 from lrelu_jax.initializers import he_normal
-from sweeps.claim import Claim, Finding, corrected_interval, judge
+from sweeps.claim import Claim, Finding, Verdict, corrected_interval, judge
 from sweeps.comparison import all_of, judge_no_gain, left_out, paired, said
 from sweeps.intervals import Interval
 from sweeps.report.drawing import canvas, caption, effects
@@ -149,7 +149,9 @@ def findings(results: Results) -> tuple[Finding, ...]:
     """What holds of each claim."""
     test, train = gains(results, "test/error"), gains(results, "train/error")
     small, more, slope, elu = (test[name, "relu"] for name in ("leaky-0.01", "leaky-0.18", "prelu", "elu"))
-    lowest = [judge(train["prelu", name]) for name in ("relu", "leaky-0.01", "leaky-0.18", "rrelu")]
+    lowest: list[Verdict] = [
+        judge(train["prelu", name]) for name in ("relu", "leaky-0.01", "leaky-0.18", "rrelu")
+    ]
     lower, fallen = test["rrelu", "relu"], train["rrelu", "relu"]
     raised = Interval(-fallen.mean, -fallen.high, -fallen.low)
     words = "; ".join(

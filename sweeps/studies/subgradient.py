@@ -91,7 +91,7 @@ def make(data: sweeps.Data | None = None) -> sweeps.Study:
         first = state.batches % per_pass == 0
         new = functools.partial(jnp.where, first)
         drawn = jax.tree.map(new, fresh(config, key), state.drawn)
-        gradients, zeros = {}, state.zeros
+        gradients, met = {}, jnp.zeros(())
         for rule in RULES:
             gradients[rule], met = gradient(drawn, rule, *batch)
         differs = jnp.any(gradients["zero"][0][0] != gradients["one"][0][0])
@@ -109,7 +109,7 @@ def make(data: sweeps.Data | None = None) -> sweeps.Study:
             )
             for rule, layers in state.trained.items()
         }
-        counted = (state.runs + ended, state.differing + (ended & hit), zeros + met)
+        counted = (state.runs + ended, state.differing + (ended & hit), state.zeros + met)
         return State(drawn, trained, state.batches + 1, hit, *counted, changes, state.changed + differs), {}
 
     def evaluate(config: Config, state: State, evaluation: Any) -> dict[str, Any]:

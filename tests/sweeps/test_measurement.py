@@ -71,7 +71,7 @@ def test_out_of_memory_halves_the_width_and_loses_nobody(monkeypatch):
                 raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory allocating 1 byte")
             return program.advance(root, members, carry, train, start, stop)
 
-        advance.lower = program.advance.lower
+        advance.lower = program.advance.lower  # pyright: ignore[reportFunctionMemberAccess]
         return program._replace(advance=advance)
 
     monkeypatch.setattr(execute, "build", limited)
@@ -88,7 +88,7 @@ def broken(program):
     def advance(*arguments):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory at any width")
 
-    advance.lower = program.advance.lower
+    advance.lower = program.advance.lower  # pyright: ignore[reportFunctionMemberAccess]
     return program._replace(advance=advance)
 
 

@@ -4,6 +4,7 @@ import shutil
 import struct
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -222,7 +223,7 @@ def test_wrong_data_is_one_message(mnist, words, message, capsys):
 def test_reproducing_on_other_images_leaves_studies_without_images_as_they_are(mnist, two):
     seen = []
 
-    def make(data=None):
+    def make(data: Any = None):
         seen.append(data.train[0].shape)
         return two["first"].study
 

@@ -78,9 +78,8 @@ def test_a_module_of_ones_own_is_shipped_and_an_installed_one_is_not(tmp_path, m
     import my_study  # pyright: ignore[reportMissingImports]
 
     assert cluster.shipped(my_study.study(10))["working_dir"] == str(tmp_path)
-    installed = sweeps.Trial(Console, None, *[lambda *_: {}] * 3)
     study = tiny_networks.study(10)
-    object.__setattr__(study, "trial", installed)
+    object.__setattr__(study, "trial", study.trial._replace(config=Console))
     assert cluster.shipped(study) == {}
 
 
