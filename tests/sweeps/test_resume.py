@@ -27,6 +27,9 @@ def whole():
     return sweeps.run(small_study(), **CHUNKS)
 
 
+INHERITED = signal.getsignal(signal.SIGINT)  # a shell's background job ignores it
+
+
 @pytest.fixture
 def interrupted(tmp_path, monkeypatch):
     """Starts a run that gets a signal after some spans; returns its directory."""
@@ -66,7 +69,7 @@ def test_a_run_that_was_stopped_goes_on_from_its_checkpoint(interrupted, whole, 
     finished = len(store.committed(directory))
     assert record["step"] > 0 and (finished == 0 or spans > 10)
     assert sum("pending" in row for _, row in status(directory)) == 1
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is INHERITED
     assert_whole(sweeps.resume(directory, small_study(), progress=False), whole)
     # Once more changes nothing.
     assert_whole(sweeps.resume(directory, small_study(), progress=False), whole)
