@@ -163,6 +163,6 @@ def picture(results: Results) -> Figure:
     caption(
         figure,
         f"There: training cross-entropy at most {SHARE:g} of that of guessing. {seeds} seeds per line; "
-        f"looked at every {results.manifest['evaluation_steps'][0]} steps.",
+        f"first looked at after {results.metrics['step'].to_numpy().min()} steps, and as often.",
     )
     return figure
