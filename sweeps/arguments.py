@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from sweeps import __doc__ as summary
-from sweeps.data import KINDS
 from sweeps.export import FORMATS
+from sweeps.image_sets import KINDS
 
 REPORT = "report.html"
 REPRODUCTION = Path("runs/reproduction")

@@ -41,7 +41,7 @@ class Assignment:
 
     def __init__(self, hand: Hand, task: Task):
         self.hand, self.task = hand, task
-        self.sign, self.seen = (0, 0.0), time.monotonic()  # the last sign of life, and when it was new
+        self.step, self.seen = -1, time.monotonic()  # the last sign of life, and when it was new
 
     def silent(self, record: Mapping[str, Any] | None) -> float:
         """For how many seconds the worker has given no new sign of life.
@@ -49,7 +49,7 @@ class Assignment:
         Args:
             record: what it says of itself.
         """
-        sign = (record["step"], 0.0) if record and record.get("chunk") == self.task.chunk.name else self.sign
-        if sign != self.sign:
-            self.sign, self.seen = sign, time.monotonic()
+        step = record["step"] if record and record["chunk"] == self.task.chunk.name else self.step
+        if step != self.step:
+            self.step, self.seen = step, time.monotonic()
         return time.monotonic() - self.seen

@@ -91,8 +91,7 @@ class Crew:
             if self.idle:
                 hand = self.idle.pop()
                 try:
-                    pattern = self.ray.get(hand.actor.measure.remote(members_per_chunk, began))
-                    self.pattern = Pattern(*pattern)
+                    self.pattern = self.ray.get(hand.actor.measure.remote(members_per_chunk, began))
                     self.idle.append(hand)
                 except self.ray.exceptions.RayActorError as error:
                     self._false_start(hand, error)
@@ -200,7 +199,7 @@ class Crew:
     def _outcome(self, reference: Any, assignment: Assignment) -> Outcome:
         """What became of a task that has ended."""
         try:
-            outcome = Outcome(*self.ray.get(reference))
+            outcome = self.ray.get(reference)
             if outcome.error is not None and OUT_OF_MEMORY in outcome.error:
                 self._dismiss(assignment.hand)  # a new process begins with all of its memory
             else:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Shaped
 
-from sweeps.trial import Data, unknown
+from sweeps.trial import Data
 
 # The third byte of an IDX file says what its elements are; they are big-endian.
 _IDX_DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -248,30 +248,6 @@ def cifar10(directory: str | Path) -> Data:
         return images.astype(np.float32) / 255, rows[:, 0].astype(np.int32)
 
     return Data(part([f"data_batch_{i}.bin" for i in range(1, 6)]), part(["test_batch.bin"]))
-
-
-# What `--data KIND=PATH` may name; Fashion-MNIST comes in MNIST's format.
-KINDS = {"mnist": mnist, "fashion-mnist": mnist, "cifar10": cifar10}
-
-
-def images(kind: str, directory: str | Path) -> Data:
-    """Returns a data set of images by its name, each channel standardised.
-
-    Args:
-      kind: `mnist`, `fashion-mnist` or `cifar10`.
-      directory: the folder of its files.
-
-    Returns:
-      `Data` of pairs (inputs, targets): float32 images of shape (n, height, width, channels), mean 0 and
-      deviation 1 in the training part, and int32 targets of shape (n,).
-
-    Raises:
-      FileNotFoundError: if a file is missing.
-      ValueError: if the kind is unknown, or a file is not of its format.
-    """
-    if kind not in KINDS:
-        raise ValueError(f"`data is one of {', '.join(KINDS)}` must hold, but got {unknown(kind, KINDS)}")
-    return standardise(KINDS[kind](directory), axis=(0, 1, 2))
 
 
 def huggingface(

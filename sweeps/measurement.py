@@ -107,8 +107,8 @@ def choose(
     ).state
     member_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state)) // devices
     accelerator = bench.mesh.devices.flat[0].platform != "cpu"
-    step = _one_step(programs("scan"), bench)
-    loop = _usual_loop(step, bench)
+    step = _lowered(programs("scan"), bench, 1)
+    loop = _usual_loop(step, bench, 1)
     if loop == "scan":  # side by side, what a member's operation reads and writes is in the cache at once
         member_bytes += 2 * largest_array(
             study, bench.population.statics[bench.group], _members(bench, devices).values
@@ -218,19 +218,20 @@ def free_ram(root: Path = Path("/")) -> float:
     return found if found < float("inf") else 4 * 2**30  # a system that says nothing is taken to be small
 
 
-def usual_loop(bench: Bench, program: execute.Program) -> str:
+def usual_loop(bench: Bench, program: execute.Program, per_device: int) -> str:
     """The loop that suits a study as far as its arithmetic tells, with nothing measured.
 
     Args:
         bench: the study, its members and devices.
         program: the group's program, in the `scan` loop.
+        per_device: members per device; those of the run, so that its trace is this one.
     """
-    return _usual_loop(_one_step(program, bench), bench)
+    return _usual_loop(_lowered(program, bench, per_device), bench, per_device)
 
 
-def _usual_loop(step: Any, bench: Bench) -> str:
+def _usual_loop(step: Any, bench: Bench, per_device: int) -> str:
     accelerator = bench.mesh.devices.flat[0].platform != "cpu"
-    return planning.first_loop((step.cost_analysis() or {}).get("flops", 0.0), accelerator)
+    return planning.first_loop((step.cost_analysis() or {}).get("flops", 0.0) / per_device, accelerator)
 
 
 def _members(bench: Bench, width: int) -> execute.Members:
@@ -241,9 +242,9 @@ def _members(bench: Bench, width: int) -> execute.Members:
     )
 
 
-def _one_step(program: execute.Program, bench: Bench) -> Any:
-    """The program of one member per device, lowered and not compiled."""
-    members = _members(bench, bench.mesh.size)
+def _lowered(program: execute.Program, bench: Bench, per_device: int) -> Any:
+    """The program of so many members per device, lowered and not compiled."""
+    members = _members(bench, per_device * bench.mesh.size)
     carry = jax.eval_shape(program.init, bench.root, members, example_batch(bench.study))
     sharding = members.seeds.sharding
     carry = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), carry)

@@ -121,7 +121,6 @@ def prepare(
     devices: Sequence[Any] | None = None,
     members_per_chunk: int | None = None,
     remember: bool = True,
-    choice: Choice | None = None,
     began: Began | None = None,
 ) -> Prepared:
     """Plans the chunks of a study.
@@ -132,14 +131,14 @@ def prepare(
         devices: the devices that share the members; None takes all.
         members_per_chunk: how many members run at once; None measures and chooses.
         remember: whether an earlier choice will do; False measures at two widths in any case.
-        choice: what an earlier run chose; None measures.
         began: what the run was planned with, if it goes on: as many devices, or all there are, with as many
-            members each. Overrules the members per chunk and the choice.
+            members each. Overrules the members per chunk.
 
     Raises:
         StudyError: not one member fits into the memory, or the data cannot be read once per chunk.
     """
     study, population, _ = examined
+    choice: Choice | None = None
     if began is not None:
         devices = list(devices or jax.devices()[: began.devices])
         members_per_chunk = max(1, began.most * len(devices) // began.devices)
@@ -161,7 +160,10 @@ def prepare(
     if choice is not None:
         most = most or choice.per_device * mesh.size
     elif most is not None and remember:
-        loop = measurement.usual_loop(bench, programs(population.statics[bench.group], "scan"))
+        planned = planning.cut(population.groups, mesh.size, most)
+        width = next(chunk.width for chunk in planned if chunk.group == bench.group)
+        program = programs(population.statics[bench.group], "scan")
+        loop = measurement.usual_loop(bench, program, width // mesh.size)
         choice = Choice(max(1, most // mesh.size), loop, (), None)
     else:
         per_device = None if most is None else max(1, most // mesh.size)

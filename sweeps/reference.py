@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sweeps import data
 from sweeps.grammar import as_domain
+from sweeps.image_sets import read_images
 from sweeps.space import StudyError, text
-from sweeps.trial import Data, Study, unknown
+from sweeps.trial import Study, unknown
 
 READY = Path(__file__).parent / "studies"
 STUDY_KEYS = ("steps", "metric", "mode", "evaluate_every", "batches")
@@ -41,24 +41,6 @@ def ready_studies() -> dict[str, str]:
         docstring = ast.get_docstring(ast.parse(path.read_text())) or ""
         found[path.stem.replace("_", "-")] = docstring.partition("\n")[0]
     return found
-
-
-def read_data(word: str) -> Data:
-    """The images that a person named.
-
-    Args:
-        word: `KIND=PATH`, such as `mnist=~/mnist`; the kinds are those of `sweeps.data.KINDS`.
-
-    Raises:
-        StudyError: the kind is unknown, or the files cannot be read.
-    """
-    kind, equals, path = word.partition("=")
-    if not equals or not path:
-        raise StudyError(f"`KIND=PATH` must hold for data, but got {word!r}; write mnist=path/to/mnist")
-    try:
-        return data.images(kind, Path(path).expanduser())
-    except (OSError, ValueError) as error:
-        raise StudyError(" ".join(str(error).split())) from error
 
 
 def resolve(reference: str, images: str | None = None) -> Reference:
@@ -90,7 +72,7 @@ def resolve(reference: str, images: str | None = None) -> Reference:
     if images is not None:
         if attribute != "study" or not hasattr(module, "make"):
             raise StudyError(f"`a study with make(data)` must hold for --data, but {reference} has none")
-        study = module.make(read_data(images))
+        study = module.make(read_images(images))
     name = (
         reference if not colon else attribute if attribute != "study" else Path(where).stem.rpartition(".")[2]
     )

@@ -5,7 +5,6 @@ import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,9 +12,8 @@ import pyarrow.parquet as pq
 from sweeps import manifest, store
 from sweeps.checkpoints import Writer
 from sweeps.lock import locked
-from sweeps.measurement import Choice
 from sweeps.planning import Chunk
-from sweeps.preparation import examine, prepare
+from sweeps.preparation import Began, examine, prepare
 from sweeps.progress import Display
 from sweeps.proposals import all_members
 from sweeps.request import request_again
@@ -87,14 +85,8 @@ def replay(directory: str | Path, member: int, study: Study, *, progress: bool =
         place = Place(Path(scratch), Writer(Path(scratch), math.inf), lock)
         for folder, setting in zip(folders, settings, strict=True):
             per_device = setting["members_per_device"]
-            wanted = jax.devices()[: setting["devices"]]
-            prepared = prepare(
-                examine(study, population),
-                asked.sampling.root_seed,
-                wanted,
-                per_device * len(wanted),
-                choice=Choice(per_device, setting["loop"], (), None),
-            )
+            began = Began(setting["devices"], per_device * setting["devices"], setting["loop"])
+            prepared = prepare(examine(study, population), asked.sampling.root_seed, began=began)
             mesh, group = prepared.bench.mesh, int(population.groups[member])
             width, steps = per_device * mesh.size, store.interval(folder)
             chunk = Chunk(group, np.asarray([member]), width, steps.start, steps.stop)

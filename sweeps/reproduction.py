@@ -7,16 +7,17 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from sweeps.durability import replace
+from sweeps.durability import replace, writing
+from sweeps.image_sets import read_images
 from sweeps.lock import holder
 from sweeps.loop import resume, run
-from sweeps.reference import describe, read_data, ready_studies
+from sweeps.reference import describe, ready_studies
 from sweeps.report.claims import Outcome, document, markdown
 from sweeps.report.wording import count
 from sweeps.request import request_again
 from sweeps.results import Results, load
 from sweeps.space import StudyError
-from sweeps.store import CONFIRMATION, MANIFEST, read_manifest, writing
+from sweeps.store import CONFIRMATION, MANIFEST, read_manifest
 from sweeps.trial import Study, unknown
 
 PAGE, TABLE = "reproduction.html", "reproduction.md"
@@ -69,7 +70,7 @@ def reproduce(
         KeyboardInterrupt: Ctrl-C; what was done is kept, and the same call goes on from there.
     """
     folder = Path(directory)
-    images = None if data is None else read_data(data)
+    images = None if data is None else read_images(data)
     with writing("out"):
         folder.mkdir(parents=True, exist_ok=True)
     outcomes = []

@@ -128,9 +128,10 @@ class Worker:
         if not timed:
             program = prepared.programs(job.population.statics[bench.group], found.loop)
             timed = [measurement.measure(bench, program, found.per_device, float("inf"))]
+        (_, _, seconds_per_step, compile_seconds, _), *_ = timed
         plan = plan_of(prepared)
         self.prepared[Began(plan.devices, plan.most, found.loop)] = prepared
-        return Pattern(plan.devices, plan.most, found.loop, plan.setting, *timed[0][2:4])
+        return Pattern(plan.devices, plan.most, found.loop, plan.setting, seconds_per_step, compile_seconds)
 
     def train(
         self, pattern: Pattern, population: Population, chunk: Chunk, sources: Mapping[int, int]

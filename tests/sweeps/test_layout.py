@@ -9,8 +9,8 @@ import pytest
 
 SWEEPS = Path(__file__).parents[2] / "sweeps"
 ORDER = """
-    space grammar trial data lowering pooling network divergence supervision linen population axes
-    optuna_search search optuna_mirror standing brackets evolution schedule streams planning devices
+    space grammar trial data image_sets lowering pooling network divergence supervision linen population
+    axes optuna_search search optuna_mirror standing brackets evolution schedule streams planning devices
     checking execute measurement tables durability rungs store derivation lock checkpoints kept manifest
     proposals request intervals statistics claim labelled selection ranking results comparison dashboard
     export report.wording report.axes report.marginals report.drawing report.figures report.importance

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -206,8 +207,6 @@ def test_members_that_failed_are_trained_again(tmp_path):
     chunk = Chunk(0, members["member"].to_numpy(), 10, 0, 20)
     assert chunk.name == folder.name
     setting = store.read_setting(folder) | {"error": "RuntimeError: no <luck>", "details": ""}
-    import shutil
-
     shutil.rmtree(folder)
     store.commit(tmp_path / "run", chunk.name, failed, metrics.slice(0, 0), setting)
     results = sweeps.load(tmp_path / "run")
