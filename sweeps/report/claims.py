@@ -95,8 +95,18 @@ def _cell(text: str) -> str:
 def _tally(outcomes: Sequence[Outcome]) -> str:
     """How many claims came to which verdict, in one sentence."""
     verdicts = Counter(verdict for outcome in outcomes for *_, verdict in _rows(outcome))
-    order = (HOLDS, CONDITIONAL, FAILS, OPEN, "not measured")
-    said = ", ".join(f"{verdicts[verdict]} {verdict}" for verdict in order if verdicts[verdict])
+    several = {
+        HOLDS: "hold",
+        CONDITIONAL: "hold under some conditions",
+        FAILS: "do not hold here",
+        OPEN: OPEN,
+        "not measured": "not measured",
+    }
+    said = ", ".join(
+        f"{verdicts[verdict]} {verdict if verdicts[verdict] == 1 else plural}"
+        for verdict, plural in several.items()
+        if verdicts[verdict]
+    )
     return f"{count(verdicts.total(), 'claim')}: {said}." if verdicts else "No claim was examined."
 
 

@@ -1,14 +1,15 @@
 """A network whose precision, and whose derivative of ReLU at zero, are chosen: what `subgradient` studies."""
 
+import contextlib
 import functools
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from lrelu_jax import relu
-from sweeps.space import StudyError
 from sweeps.supervision import default_loss
 
 Layers = list[tuple[jax.Array, jax.Array]]
@@ -32,19 +33,38 @@ RULES: dict[str, Callable[[jax.Array], jax.Array]] = {
 
 
 def draw(widths: Sequence[int], dtype: str, key: jax.Array) -> Layers:
-    """Weights and biases from U(±1/√fan_in), PyTorch's default, for layers of these widths.
-
-    Raises:
-        StudyError: the precision is float64, and JAX has none.
-    """
-    if dtype == "float64" and not jax.config.jax_enable_x64:  # pyright: ignore[reportAttributeAccessIssue]
-        raise StudyError("`JAX_ENABLE_X64=1` must hold for float64, but got 0; float32 is the nearest")
+    """Weights and biases from U(±1/√fan_in), PyTorch's default, for layers of these widths."""
     layers = []
     for place, own in enumerate(jax.random.split(key, len(widths) - 1)):
-        bound = 1 / math.sqrt(widths[place])
-        drawn = jax.random.uniform(own, (widths[place] + 1, widths[place + 1]), minval=-bound, maxval=bound)
-        layers.append((drawn[:-1].astype(dtype), drawn[-1].astype(dtype)))
+        shape = (widths[place] + 1, widths[place + 1])
+        drawn = jax.random.uniform(own, shape, jnp.float32)
+        if dtype == "float64":  # JAX draws 64 bits only where the whole program has them; 46 are made of two
+            lower = jax.random.uniform(jax.random.fold_in(own, 1), shape, jnp.float32)
+            drawn = drawn.astype(dtype) + lower.astype(dtype) * 2.0**-23
+        drawn = ((2 * drawn - 1) / math.sqrt(widths[place])).astype(dtype)
+        layers.append((drawn[:-1], drawn[-1]))
     return layers
+
+
+def precision(dtype: str) -> contextlib.AbstractContextManager[Any]:
+    """Where arithmetic of this precision can be written: JAX has 64 bits only where it is told to."""
+    return jax.enable_x64(True) if dtype == "float64" else contextlib.nullcontext()
+
+
+def held(layers: Layers) -> Layers:
+    """The layers as they are carried from step to step, through programs that know no 64 bits."""
+    return jax.tree.map(
+        lambda leaf: jax.lax.bitcast_convert_type(leaf, jnp.uint32) if leaf.dtype == jnp.float64 else leaf,
+        layers,
+    )
+
+
+def released(layers: Layers) -> Layers:
+    """The layers that were held."""
+    return jax.tree.map(
+        lambda leaf: jax.lax.bitcast_convert_type(leaf, jnp.float64) if leaf.dtype == jnp.uint32 else leaf,
+        layers,
+    )
 
 
 def forward(layers: Layers, images: jax.Array, rule: str) -> tuple[jax.Array, jax.Array]:

@@ -19,7 +19,7 @@ from sweeps.comparison import binomial_interval, judge_each
 from sweeps.intervals import Interval
 from sweeps.results import Results
 from sweeps.studies import born_dead, dying, initialisation, sparsity, subgradient
-from sweeps.studies._low_precision import RULES, draw, forward, loss
+from sweeps.studies._low_precision import RULES, draw, forward, loss, precision, released
 
 STUDIES = [born_dead, dying, initialisation, sparsity, subgradient]
 
@@ -235,11 +235,31 @@ def test_runs_are_counted_pass_by_pass(derivatives):
         assert np.all((accuracy >= 0) & (accuracy <= 1))
 
 
-def test_float64_is_refused_where_jax_has_none():
-    assert "float64" not in str(subgradient.make(images()).domains["dtype"])
-    study = small(subgradient, 5, dtype=sweeps.grid("float64"), seed=range(1))
-    with pytest.raises(sweeps.StudyError, match="`JAX_ENABLE_X64=1` must hold for float64"):
-        sweeps.run(study, progress=False)
+def test_a_member_in_float64_is_trained_in_64_bits_where_jax_has_32():
+    """Against SGD in NumPy: rtol=1e-12 leaves room for the order of sums, and none for float32's 6e-8."""
+    assert "float64" in subgradient.study.domains["dtype"].values
+    trial, config = subgradient.make(images()).trial, subgradient.Config("float64", 1, 8, 0.5)
+    x, targets = (part[:64] for part in trial.data.train)
+    keys = jax.random.split(jax.random.key(0), 4)
+    state = jax.jit(lambda key: trial.init(config, key))(keys[0])
+    with precision("float64"):
+        (w0, b0), (w1, b1) = (tuple(map(np.asarray, layer)) for layer in released(state.trained["one"]))
+    assert w0.dtype == np.float64
+    step = jax.jit(
+        lambda state, key: trial.step(config, state, (jnp.asarray(x), jnp.asarray(targets)), key)[0]
+    )
+    for key in keys[1:]:
+        state = step(state, key)
+        hidden = np.maximum(before := x.astype(np.float64) @ w0 + b0, 0)
+        odds = np.exp(hidden @ w1 + b1)
+        back = (odds / odds.sum(axis=1, keepdims=True) - np.eye(odds.shape[1])[targets]) / len(x)
+        inner = (back @ w1.T) * (before > 0)
+        w1, b1 = w1 - 0.5 * hidden.T @ back, b1 - 0.5 * back.sum(axis=0)
+        w0, b0 = w0 - 0.5 * x.T.astype(np.float64) @ inner, b0 - 0.5 * inner.sum(axis=0)
+    with precision("float64"):
+        trained = jax.tree.leaves(released(state.trained["one"]))
+    for got, expected in zip(trained, (w0, b0, w1, b1), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("module", [dying, sparsity, subgradient])
