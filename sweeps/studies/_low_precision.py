@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -34,15 +35,18 @@ RULES: dict[str, Callable[[jax.Array], jax.Array]] = {
 
 def draw(widths: Sequence[int], dtype: str, key: jax.Array) -> Layers:
     """Weights and biases from U(±1/√fan_in), PyTorch's default, for layers of these widths."""
-    layers = []
-    for place, own in enumerate(jax.random.split(key, len(widths) - 1)):
-        shape = (widths[place] + 1, widths[place + 1])
-        drawn = jax.random.uniform(own, shape, jnp.float32)
-        if dtype == "float64":  # JAX draws 64 bits only where the whole program has them; 46 are made of two
-            lower = jax.random.uniform(jax.random.fold_in(own, 1), shape, jnp.float32)
-            drawn = drawn.astype(dtype) + lower.astype(dtype) * 2.0**-23
-        drawn = ((2 * drawn - 1) / math.sqrt(widths[place])).astype(dtype)
-        layers.append((drawn[:-1], drawn[-1]))
+    shapes = [(before + 1, after) for before, after in itertools.pairwise(widths)]
+    total = sum(rows * columns for rows, columns in shapes)
+    drawn = jax.random.uniform(key, (total,), jnp.float32)  # all at once: programs compile in half the time
+    if dtype == "float64":  # JAX draws 64 bits only where the whole program has them; 46 are made of two
+        lower = jax.random.uniform(jax.random.fold_in(key, 1), (total,), jnp.float32)
+        drawn = drawn.astype(dtype) + lower.astype(dtype) * 2.0**-23
+    layers, start = [], 0
+    for rows, columns in shapes:
+        own = drawn[start : start + rows * columns].reshape(rows, columns)
+        own = ((2 * own - 1) / math.sqrt(rows - 1)).astype(dtype)
+        layers.append((own[:-1], own[-1]))
+        start += rows * columns
     return layers
 
 
