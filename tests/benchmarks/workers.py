@@ -1,7 +1,8 @@
 """Two workers of a Ray cluster against two local devices: `python -m tests.benchmarks.workers`.
 
 Both have two cores. Efficiency is the local time over the cluster's for one sweep of MLPs, from the plan to
-the last table, and with starting and planning; overhead is what a chunk takes that trains almost nothing.
+the last table, and with starting and planning; overhead is what one more chunk takes that trains almost
+nothing.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from tests.benchmarks.contenders import ROOT
 from tests.benchmarks.populations import machine, verdict
 from tests.sweeps import tiny_networks
 
-SMALL_CHUNKS = 50
+FEW, MANY, SMALL = 25, 100, 20  # chunks, and members of each
 
 
 class Times:
@@ -30,18 +31,21 @@ class Times:
     Attributes:
         whole: from the call to the results.
         training: from the plan to the results.
+        processor: of this process, all threads.
     """
 
     def __init__(self):
         self.whole: list[float] = []
         self.training: list[float] = []
+        self.processor: list[float] = []
 
     def take(self, study: sweeps.Study, **options: Any) -> None:
         """Runs a sweep in a folder of its own."""
         with tempfile.TemporaryDirectory() as folder:
-            out, began = Path(folder) / "run", time.time()
+            out, began, used = Path(folder) / "run", time.time(), time.process_time()
             sweeps.run(study, out=out, progress=False, **options)
             ended = time.time()
+            self.processor.append(time.process_time() - used)
             self.whole.append(ended - began)
             self.training.append(
                 ended - (out / "manifest.json").stat().st_mtime
@@ -66,14 +70,15 @@ def main() -> None:
     work = networks.WORK["mlp"]
     study = networks.study_of(work, options.steps)
     # The same members per device in both: eight at once here are four in each of two workers.
-    per_device, small = 4, tiny_networks.study(20 * SMALL_CHUNKS)
-    local, remote, short = Times(), Times(), {None: Times(), "ray": Times()}
+    per_device, one = 4, executor._replace(workers=1)
+    local, remote = Times(), Times()
+    short = {(where, chunks): Times() for where in ("local", "ray") for chunks in (FEW, MANY)}
     for _ in range(options.rounds + 1):  # the first fills the compilation cache
         local.take(study, members_per_chunk=2 * per_device)
         remote.take(study, members_per_chunk=per_device, executor=executor)
-        short[None].take(small, members_per_chunk=20, devices=jax.devices()[:1])
-        one = executor._replace(workers=1)
-        short["ray"].take(small, members_per_chunk=20, executor=one)
+        for (where, chunks), times in short.items():
+            place = {"devices": jax.devices()[:1]} if where == "local" else {"executor": one}
+            times.take(tiny_networks.study(SMALL * chunks), members_per_chunk=SMALL, **place)
     cluster.shutdown()
     lines = ["| | local devices | workers | efficiency | target |", "| --- | --- | --- | --- | --- |"]
     for name, target in (("training", 0.85), ("whole", None)):
@@ -84,12 +89,18 @@ def main() -> None:
             f"| {said} | {np.median(here):.1f} s | {np.median(there):.1f} s | {efficiency:.2f} | "
             f"{verdict(efficiency, target) if target else ''} |"
         )
-    each = {key: np.median(times.training[1:]) / SMALL_CHUNKS for key, times in short.items()}
+
+    def each(where: str, what: str) -> float:
+        """Milliseconds of one chunk more."""
+        few, many = (float(np.median(getattr(short[where, chunks], what)[1:])) for chunks in (FEW, MANY))
+        return 1e3 * (many - few) / (MANY - FEW)
+
     lines += [
         "",
-        f"{work.alphas * work.seeds} MLPs, "
-        f"{options.steps} steps, {options.rounds} rounds. A chunk of 20 tiny networks takes "
-        f"{1e3 * each['ray']:.0f} ms on one worker and {1e3 * each[None]:.0f} ms on one local device.",
+        f"{work.alphas * work.seeds} MLPs, {options.steps} steps, {options.rounds} rounds. One more chunk of "
+        f"{SMALL} tiny networks takes {each('ray', 'training'):.0f} ms on one worker and "
+        f"{each('local', 'training'):.0f} ms on one local device; the driver's processor is busy for "
+        f"{each('ray', 'processor'):.1f} ms of it.",
     ]
     print(machine(), "", *lines, sep="\n")
     print(f"load average after: {os.getloadavg()[0]:.1f}")
