@@ -92,7 +92,7 @@ def test_sigterm_leaves_a_checkpoint_and_exit_status_143_within_ten_seconds(envi
         _, said = process.communicate(timeout=60)
         assert process.returncode == 143 and time.monotonic() - began < 10
     assert f"go on with: sweeps resume {directory}" in said.decode()
-    (folder,) = (directory / "checkpoints" / "0-0-0-20000-32").iterdir()
+    (folder,) = (directory / "checkpoints").glob("*/*")
     assert int(folder.name.split("-")[0]) >= 100 and not (directory / "lock").exists()
 
 
