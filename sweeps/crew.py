@@ -64,6 +64,7 @@ class Crew:
             asked.keep_best,
             asked.checkpoint_minutes,
             lock.holder(),
+            wanted.workers or slots(package, self.shape),
         )
         self.job = package.put(job)
         self.idle: list[Hand] = []
@@ -71,6 +72,7 @@ class Crew:
         self.running: dict[Any, Assignment] = {}
         self.count = self.false_starts = self.finished = 0
         self.patience = time.monotonic() + PATIENCE_SECONDS
+        self.looked = 0.0
         self.pattern: Pattern | None = None
 
     def plan(self, members_per_chunk: int | None, began: Began | None) -> Plan:
@@ -264,6 +266,10 @@ class Crew:
 
     def _look(self, population: Population, finished: Callable[[Chunk], None]) -> list[Task]:
         """Reads what workers say, ends those that hang, and returns what is to be done again."""
+        between = max(WAIT_SECONDS, len(self.running) / roster.RECORDS_PER_SECOND)
+        if time.monotonic() < self.looked + between:
+            return []
+        self.looked = time.monotonic()
         records, again = roster.read(self.directory), []
         for reference, assignment in list(self.running.items()):
             record, chunk = records.get(assignment.hand.name), assignment.task.chunk

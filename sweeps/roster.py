@@ -11,7 +11,7 @@ from typing import Any
 from sweeps.durability import replace
 
 WORKERS = "workers"
-SECONDS_BETWEEN = 1.0  # records of one worker: many of them share a file system
+RECORDS_PER_SECOND = 100  # written by all workers together, and read: a thousand share a file system
 
 
 class Superseded(Exception):
@@ -25,14 +25,18 @@ class Record:
         directory: the run directory.
         name: the worker's name.
         lock: the lock file, and what it said when the worker was started; None does not look.
+        workers: how many there may be; each writes once a second, or less often if they are many.
     """
 
-    def __init__(self, directory: Path, name: str, lock: tuple[Path, dict[str, Any]] | None = None):
+    def __init__(
+        self, directory: Path, name: str, lock: tuple[Path, dict[str, Any]] | None = None, workers: int = 1
+    ):
         self.path, self.lock, self.last = directory / WORKERS / f"{name}.json", lock, 0.0
+        self.seconds_between = max(1.0, workers / RECORDS_PER_SECOND)
         self.path.parent.mkdir(exist_ok=True)
 
     def say(self, progress: dict[str, Any]) -> None:
-        """Writes how far the worker is, at most once a second.
+        """Writes how far the worker is, unless it has just done so.
 
         Args:
             progress: what `status` shows, as JSON.
@@ -40,7 +44,7 @@ class Record:
         Raises:
             Superseded: another process runs the directory by now.
         """
-        if time.monotonic() - self.last < SECONDS_BETWEEN:
+        if time.monotonic() - self.last < self.seconds_between:
             return
         self.last = time.monotonic()
         self.check()

@@ -36,6 +36,7 @@ class Job(NamedTuple):
         keep_best: how many of the best members' final states are kept.
         checkpoint_minutes: how long to train between two checkpoints.
         holder: what the lock says of the process that runs the directory.
+        workers: how many workers there may be.
     """
 
     study: Study
@@ -45,6 +46,7 @@ class Job(NamedTuple):
     keep_best: int
     checkpoint_minutes: float | int
     holder: dict[str, Any]
+    workers: int
 
 
 class Pattern(NamedTuple):
@@ -149,7 +151,7 @@ class Worker:
         """
         job, folder = self.job, self.directory / store.CHUNKS / chunk.name
         # A record of nothing yet: what comes next may take the compiler a while.
-        record = Record(self.directory, self.name, (self.directory / LOCK, job.holder))
+        record = Record(self.directory, self.name, (self.directory / LOCK, job.holder), job.workers)
         display, signals = Display(len(chunk.members), 1, shown=False), Signals()
         try:
             record.say(

@@ -157,6 +157,8 @@ def test_a_worker_whose_run_has_gone_on_stops(tmp_path):
         assert roster.read(tmp_path)["worker-1"]["step"] == 3
         record.say({"chunk": "0-0-0-10", "members": 4, "step": 4, "steps": 10})
         assert roster.read(tmp_path)["worker-1"]["step"] == 3  # at most once a second
+        many = [Record(tmp_path, "worker-3", workers=count).seconds_between for count in (1, 100, 1000)]
+        assert many == [1, 1, 10]
         Record(tmp_path, "worker-2", (tmp_path / LOCK, lock.holder() | {"pid": -1}))
         with pytest.raises(Superseded, match="is run by another process"):
             Record(tmp_path, "worker-2", (tmp_path / LOCK, lock.holder() | {"pid": -1})).check()
