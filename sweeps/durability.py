@@ -35,7 +35,7 @@ def publish(folder: Path, write: Callable[[Path], None]) -> None:
         folder: its path, which does not exist.
         write: puts the files into the folder it is given.
     """
-    temporary = folder.with_name(f".{folder.name}.{_process()}.tmp")
+    temporary = _beside(folder)
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
@@ -57,7 +57,7 @@ def replace(path: Path, write: Callable[[Path], Any]) -> None:
         path: its path.
         write: writes the path it is given.
     """
-    temporary = path.with_name(f".{path.name}.{_process()}.tmp")
+    temporary = _beside(path)
     try:
         write(temporary)
         _sync(temporary)
@@ -68,9 +68,20 @@ def replace(path: Path, write: Callable[[Path], Any]) -> None:
     _sync(path.parent)
 
 
-def _process() -> str:
-    """A name of this process that no other has, on any host that shares the file system."""
-    return f"{socket.gethostname()}-{os.getpid()}"
+def discard(folder: Path) -> None:
+    """Removes a folder that was published; no reader and no later process finds a part of it.
+
+    Args:
+        folder: its path.
+    """
+    temporary = _beside(folder)
+    folder.rename(temporary)
+    shutil.rmtree(temporary)
+
+
+def _beside(path: Path) -> Path:
+    """A neighbour whose name no other process takes, on any host that shares the file system."""
+    return path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}.tmp")
 
 
 def _sync(path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sweeps.checkpoints import STATE, from_host, load_arrays, save_arrays
-from sweeps.durability import publish, writing
+from sweeps.durability import discard, publish, writing
 from sweeps.population import Population, config_of
 from sweeps.space import StudyError
 from sweeps.trial import Study
@@ -39,7 +38,7 @@ def keep(
     for row, member in enumerate(members.tolist()):
         folder = directory / KEPT / str(member)
         if member in best and not folder.exists():
-            arrays = [leaf[row] for leaf in leaves]
+            arrays = [np.asarray(leaf[row]) for leaf in leaves]  # a scalar would be no array
             record = {
                 "member": member,
                 "value": values[member],
@@ -62,9 +61,11 @@ def prune(directory: Path, count: int, mode: str) -> None:
         count: how many stay.
         mode: `max` or `min`.
     """
-    values = _kept(directory)
-    for member in values.keys() - set(_best(values, count, mode)):
-        shutil.rmtree(directory / KEPT / str(member))
+    folders = list((directory / KEPT).glob("[0-9]*"))  # before the values: one that comes now is left alone
+    best = _best(_kept(directory), count, mode)
+    for folder in folders:
+        if int(folder.name) not in best:
+            discard(folder)
 
 
 def kept_members(directory: Path, mode: str) -> list[int]:

@@ -27,8 +27,10 @@ def moment() -> None:
 
 def watch(event: str, arguments: tuple) -> None:
     """Counts what Python is about to do with files of the run."""
-    if event in WRITES and arguments and str(Path(sys.argv[2]).name) in str(arguments[0]):
-        moment()
+    if event in WRITES and arguments:
+        inside = event == "os.remove" and arguments[1] != -1  # relative to a folder that is being removed
+        if inside or str(Path(sys.argv[2]).parent) in str(arguments[0]):
+            moment()
 
 
 def study() -> sweeps.Study:
