@@ -1,18 +1,19 @@
 """Whether one hyperparameter must be tuned, or its usual values do: findings and a picture."""
 
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
 from sweeps.claim import FAILS, HOLDS, OPEN, Claim, Finding, Verdict, corrected_interval, judge
 from sweeps.comparison import all_of, combined, judge_no_gain, left_out, paired, said
 from sweeps.intervals import student_interval
-from sweeps.report.drawing import BLUE, GREY, VERMILION, band, canvas, caption
+from sweeps.report.drawing import BLUE, GREY, VERMILION, band, canvas, caption, in_percent
 from sweeps.results import Results
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure  # imported where something is drawn: it takes a while
 
 
 class Question(NamedTuple):
@@ -87,7 +88,7 @@ def _tuned(
     return Finding(claim, judge(gain, question.margin), measured + left_out(fresh), 1)
 
 
-def drawn(results: Results, question: Question, xlabel: str, ylabel: str) -> Figure:
+def drawn(results: Results, question: Question, xlabel: str, ylabel: str) -> "Figure":
     """The metric against the field, with the winner and the default on fresh seeds.
 
     Args:
@@ -112,7 +113,7 @@ def drawn(results: Results, question: Question, xlabel: str, ylabel: str) -> Fig
             again, means, reach, color=VERMILION, fmt="D", markersize=6, capsize=4, label=label, zorder=4
         )
     if question.scale == 100:
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
+        in_percent(axes, decimals=1)
     axes.set(xlabel=xlabel, ylabel=ylabel)
     axes.legend(frameon=False, fontsize="small")
     caption(

@@ -1,14 +1,17 @@
 """What figures are drawn with: axes, captions, colours, bands over seeds and effects with their intervals."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float, Shaped
-from matplotlib.figure import Figure
 
 from sweeps.intervals import Interval
 from sweeps.report.marginals import student_rows
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure  # imported where something is drawn: it takes a while
+
 
 # Okabe and Ito (2008): told apart with every common colour blindness.
 BLUE, ORANGE, GREY, VERMILION = "#0072B2", "#E69F00", "#999999", "#D55E00"
@@ -16,14 +19,17 @@ GREEN, PURPLE, SKY = "#009E73", "#CC79A7", "#56B4E9"
 COLORS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY)
 
 
-def canvas(panels: int = 1, size: tuple[float | int, float | int] | None = None) -> tuple[Figure, list[Any]]:
+def canvas(
+    panels: int = 1, size: tuple[float | int, float | int] | None = None
+) -> tuple["Figure", list[Any]]:
     """A figure with some axes side by side.
 
     Args:
         panels: how many.
         size: width and height in inches; None takes what suits a page.
     """
-    # Figure, not pyplot: nothing global, and no window system is asked for.
+    from matplotlib.figure import Figure  # not pyplot: nothing global, and no window system is asked for
+
     figure = Figure(figsize=size or ((7, 4.5) if panels == 1 else (9.5, 4.5)), layout="constrained")
     found = list(np.ravel(figure.subplots(1, panels)))
     for axes in found:
@@ -32,12 +38,24 @@ def canvas(panels: int = 1, size: tuple[float | int, float | int] | None = None)
     return figure, found
 
 
-def caption(figure: Figure, text: str) -> None:
+def in_percent(axes: Any, decimals: int | None = None) -> None:
+    """Labels a vertical axis of shares in per cent.
+
+    Args:
+        axes: matplotlib axes.
+        decimals: how many digits follow the point; None takes as many as are needed.
+    """
+    from matplotlib.ticker import PercentFormatter
+
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals))
+
+
+def caption(figure: "Figure", text: str) -> None:
     """Says below a figure what is drawn, and what the band is over."""
     figure.supxlabel(literal(text), fontsize="small", color="#444444", wrap=True)
 
 
-def panels(number: int, text: str) -> tuple[Figure, list[Any]]:
+def panels(number: int, text: str) -> tuple["Figure", list[Any]]:
     """A figure of panels side by side, with a caption under them.
 
     Args:

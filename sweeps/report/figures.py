@@ -8,10 +8,9 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
 from sweeps.report.axes import axis_of
-from sweeps.report.drawing import BLUE, GREY, VERMILION, canvas, caption, literal
+from sweeps.report.drawing import BLUE, GREY, VERMILION, canvas, caption, in_percent, literal
 from sweeps.report.marginals import marginal, places, student_rows
 from sweeps.report.wording import count, is_share
 from sweeps.results import Configuration, Results
@@ -75,7 +74,7 @@ def metric_against_field(results: Results, field: str, metric: str | None = None
     if axis.log:
         axes.set_xscale("log")
     if is_share(metric, values):
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        in_percent(axes)
     axes.set(xlabel=literal(field), ylabel=literal(metric))
     axes.legend(frameon=False, fontsize="small")
     steps = count(results.manifest["steps"], "step")
@@ -116,7 +115,7 @@ def learning_curves(results: Results, metric: str | None = None) -> Figure:
         axes.plot(steps, mean, color=color, linewidth=1.4, label=_label(row))
         axes.fill_between(steps, low, high, color=color, alpha=0.15, linewidth=0)
     if is_share(metric, value):
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        in_percent(axes)
     axes.set(xlabel="training steps", ylabel=literal(metric))
     seeds = count(max(len(row.members) for row in rows), "seed")
     drawn = (

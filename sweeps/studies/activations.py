@@ -14,13 +14,12 @@ intervals reach from below zero to above half a point.
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
-from matplotlib.figure import Figure
 
 import sweeps
 from lrelu_jax import ELU, LeakyReLU, PReLU, ReLU, RReLU
@@ -30,6 +29,10 @@ from sweeps.comparison import all_of, judge_no_gain, left_out, paired, said
 from sweeps.intervals import Interval
 from sweeps.report.drawing import canvas, caption, effects
 from sweeps.results import Results
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure  # imported where something is drawn: it takes a while
+
 
 MARGIN = 0.005  # of the error
 MOST_TRAINING_IMAGES = 2000
@@ -185,7 +188,7 @@ def points(interval: Interval) -> str:
     return said(interval, "points", 100)
 
 
-def picture(results: Results) -> Figure:
+def picture(results: Results) -> "Figure":
     """How much lower each activation's errors are than ReLU's."""
     figure, panels = canvas(2)
     names = [name for name in SLOPES if name != "relu"]

@@ -16,14 +16,12 @@ bounds. At 20 layers 99.3 %, 89.1 %, 62.7 % and 17.6 % of the networks were born
 
 import dataclasses
 import itertools
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Integer
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 import sweeps
 from lrelu_jax import leaky_relu
@@ -32,6 +30,10 @@ from sweeps.comparison import binomial_interval, judge_each, levels
 from sweeps.intervals import Interval
 from sweeps.report.drawing import panels
 from sweeps.results import Results
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure  # imported where something is drawn: it takes a while
+
 
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
 DECISIVE = 0.01  # an interval that reaches further from the measured share says too little of a law
@@ -180,7 +182,7 @@ def _outside(rows: np.ndarray, lowest: np.ndarray, highest: np.ndarray) -> int:
     return int(np.sum((rows[3] < lowest - 1e-12) | (rows[2] > highest + 1e-12)))
 
 
-def picture(results: Results) -> Figure:
+def picture(results: Results) -> "Figure":
     """The shares of dead networks against depth, on top of the law and its bounds."""
     widths, leaky = levels(results, "width"), [a for a in levels(results, "alpha") if a]
     networks = sum(results.filter(alpha=0.0, width=widths[0]).members["networks"].to_pylist())
@@ -208,6 +210,6 @@ def picture(results: Results) -> Figure:
     left.set(title="zero for the input 1", ylabel="share of networks", xlabel="layers L", ylim=(-0.03, 1.03))
     right.set(title="zero for all inputs: born dead", xlabel="layers L", ylim=(-0.03, 1.03))
     for axes in (left, right):
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.locator_params(axis="x", integer=True)
     right.legend(frameon=True, fontsize="x-small", loc="upper left", bbox_to_anchor=(1.01, 1))
     return figure

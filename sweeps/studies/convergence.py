@@ -16,14 +16,13 @@ learning rate 0.0003 and 9.5 (8.2 to 10.8) of 28 at 0.003; PReLU saves 21.6 (18.
 import dataclasses
 import functools
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 import optax
 from flax import nnx
 from jaxtyping import Float
-from matplotlib.figure import Figure
 
 import sweeps
 from lrelu_jax.initializers import he_normal
@@ -32,6 +31,10 @@ from sweeps.comparison import combined, said, series
 from sweeps.report.drawing import COLORS, canvas, caption
 from sweeps.results import Results
 from sweeps.studies.activations import SLOPES, on_training, rectifier
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure  # imported where something is drawn: it takes a while
+
 
 CLAIMS = (
     Claim("Leaky ReLU with slope 0.01 converges slightly faster than ReLU.", "Maas, Hannun and Ng, 2013"),
@@ -137,7 +140,7 @@ def findings(results: Results) -> tuple[Finding, ...]:
     return tuple(found)
 
 
-def picture(results: Results) -> Figure:
+def picture(results: Results) -> "Figure":
     """The share of runs that have not met the target yet, against steps."""
     rates = np.unique(results.members["learning_rate"].to_numpy()).tolist()
     figure, panels = canvas(len(rates))

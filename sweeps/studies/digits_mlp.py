@@ -1,6 +1,7 @@
 """Test accuracy against α for a two-hidden-layer MLP on handwritten digits.
 
 The claims: the slope of Leaky ReLU must be tuned (common advice), and 0.01 or 0.1 are good values (0.01 is
+from typing import TYPE_CHECKING
 from Maas, Hannun and Ng, 2013). Measured: test accuracy, training loss and the share of dead units, 8 slopes
 from 0 (ReLU) to 0.5, 16 seeds each, on the same batches; the best slope and 0.01 again on 32 fresh seeds.
 A unit is dead if it puts out zero for every test image. Half a percentage point of accuracy, two of the 360
@@ -14,18 +15,22 @@ Found here: 0.01 itself came out best, and the best other slope, 0, changes its 
 import dataclasses
 import functools
 import math
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
-from matplotlib.figure import Figure
 
 import sweeps
 from lrelu_jax import LeakyReLU
 from sweeps.claim import Claim, Finding
 from sweeps.results import Results
 from sweeps.tuning import Question, answers, drawn
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure  # imported where something is drawn: it takes a while
+
 
 CLAIMS = (
     Claim(
@@ -100,6 +105,6 @@ def findings(results: Results) -> tuple[Finding, ...]:
     return answers(results, QUESTION)
 
 
-def picture(results: Results) -> Figure:
+def picture(results: Results) -> "Figure":
     """Accuracy against the slope, with the winner and the default on fresh seeds."""
     return drawn(results, QUESTION, "α, the slope below zero (0: ReLU)", "test accuracy")

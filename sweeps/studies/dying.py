@@ -13,15 +13,13 @@ leaky units none is dead, with α = 0.1 hardly any is never positive, and the ac
 
 import dataclasses
 import math
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
 import sweeps
 from lrelu_jax import LeakyReLU
@@ -29,8 +27,12 @@ from lrelu_jax.diagnostics import unit_counts
 from sweeps.claim import FAILS, HOLDS, OPEN, Claim, Finding, corrected_interval
 from sweeps.comparison import finals, judge_each, levels, paired, percent
 from sweeps.intervals import Interval
-from sweeps.report.drawing import panels
+from sweeps.report.drawing import in_percent, panels
 from sweeps.results import Results
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure  # imported where something is drawn: it takes a while
+
 
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00")
 MARGIN = 0.005  # half a percent of accuracy: less would not matter
@@ -206,7 +208,7 @@ def _cases(effects: dict[tuple[str, float, float], Interval]) -> str:
     )
 
 
-def picture(results: Results) -> Figure:
+def picture(results: Results) -> "Figure":
     """Dead units, units never positive and test accuracy against the learning rate."""
     rates, optimizers = levels(results, "learning_rate"), levels(results, "optimizer")
     seeds = len(levels(results, "seed"))
@@ -234,6 +236,6 @@ def picture(results: Results) -> Figure:
                 own.plot(rates, mean, style, color=color, marker="o", markersize=3, label=label)
                 own.fill_between(rates, low, high, color=color, alpha=0.15, linewidth=0)
         own.set(xscale="log", xlabel="learning rate", title=title, ylim=(-0.03, 1.03))
-        own.yaxis.set_major_formatter(PercentFormatter(1.0))
+        in_percent(own)
     axes[0].legend(frameon=False, fontsize="small", loc="upper left")
     return figure

@@ -12,13 +12,12 @@ by a factor of ten in 50 layers. With √2 the slopes 0.25, 0.5 and 1 do, by 15.
 """
 
 import dataclasses
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import jax
 import jax.numpy as jnp
 import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
 
 import sweeps
 from lrelu_jax import leaky_relu
@@ -28,6 +27,10 @@ from sweeps.comparison import finals, judge_each, levels
 from sweeps.intervals import Interval
 from sweeps.report.drawing import panels
 from sweeps.results import Results
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure  # imported where something is drawn: it takes a while
+
 
 DEPTH = 50
 MARKS = (1, 10, 20, 30, 40, 50)
@@ -151,7 +154,7 @@ def _said(changes: dict[tuple[float, str], Interval]) -> str:
     return ", ".join(parts)
 
 
-def picture(results: Results) -> Figure:
+def picture(results: Results) -> "Figure":
     """The variance against the layer, forward and backward, for both gains."""
     slopes = levels(results, "alpha")
     seeds = len(finals(results, study.metric, alpha=slopes[0], slope_aware=True))

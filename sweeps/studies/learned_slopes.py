@@ -12,14 +12,13 @@ slope, 0.31, is above the dense layer's by 0.04 (0.03 to 0.05), but not above th
 
 import dataclasses
 import functools
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from matplotlib.figure import Figure
 
 import sweeps
 from lrelu_jax import PReLU, weight_decay_mask
@@ -28,6 +27,10 @@ from sweeps.claim import FAILS, HOLDS, OPEN, Claim, Finding, corrected_interval,
 from sweeps.comparison import all_of, combined, left_out, paired, said, series
 from sweeps.report.drawing import COLORS, band, canvas, caption
 from sweeps.results import Results
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure  # imported where something is drawn: it takes a while
+
 
 CLAIMS = (
     Claim("PReLU learns larger slopes in the first layer than in deeper ones.", "He et al., 2015"),
@@ -145,7 +148,7 @@ def findings(results: Results) -> tuple[Finding, ...]:
     return larger, Finding(CLAIMS[1], rarely, share, 1), pushed
 
 
-def picture(results: Results) -> Figure:
+def picture(results: Results) -> "Figure":
     """The mean slope of each layer over training, a panel per decay."""
     decays = np.unique(results.members["slope_decay"].to_numpy()).tolist()
     figure, panels = canvas(len(decays), (3.4 * len(decays), 4.2))

@@ -13,13 +13,13 @@ this data asks for is no rectifier at all.
 
 import dataclasses
 import functools
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from matplotlib.figure import Figure
 
 import sweeps
 from lrelu_jax import LeakyReLU
@@ -28,6 +28,10 @@ from sweeps.results import Results
 from sweeps.studies.digits_mlp import CLAIMS as CLAIMS
 from sweeps.studies.digits_mlp import OPTIONS as OPTIONS
 from sweeps.tuning import Question, answers, drawn
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure  # imported where something is drawn: it takes a while
+
 
 QUESTION = Question("alpha", (0.01, 0.1), *CLAIMS, margin=0.02, unit="of R²")
 
@@ -96,6 +100,6 @@ def findings(results: Results) -> tuple[Finding, ...]:
     return answers(results, QUESTION)
 
 
-def picture(results: Results) -> Figure:
+def picture(results: Results) -> "Figure":
     """R² against the slope, with the winner and the default on fresh seeds."""
     return drawn(results, QUESTION, "α, the slope below zero (0: ReLU, 1: linear)", "test R²")

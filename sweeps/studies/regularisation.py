@@ -16,13 +16,13 @@ import dataclasses
 import functools
 import itertools
 import math
+from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
 import optax
 from flax import nnx
 from jaxtyping import Float
-from matplotlib.figure import Figure
 
 import sweeps
 from lrelu_jax import LeakyReLU
@@ -31,6 +31,10 @@ from sweeps.comparison import at_seeds, combined, left_out, said
 from sweeps.intervals import Interval
 from sweeps.report.drawing import canvas, caption, effects
 from sweeps.results import Results
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure  # imported where something is drawn: it takes a while
+
 
 CLAIMS = (
     Claim("A non-zero slope consistently improves on ReLU, whatever the regularisation.", "Xu et al., 2015"),
@@ -146,7 +150,7 @@ def findings(results: Results) -> tuple[Finding, ...]:
     return tuple(found)
 
 
-def picture(results: Results) -> Figure:
+def picture(results: Results) -> "Figure":
     """The gain of the slope under each regularisation, and how it changes."""
     each = gains(results)
     labels = [*each, "change with dropout", "change with decay"]

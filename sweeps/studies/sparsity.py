@@ -14,23 +14,25 @@ are as sparse as ReLU's.
 
 import dataclasses
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
 import sweeps
 from lrelu_jax import LeakyReLU
 from sweeps.claim import Claim, Finding, corrected_interval
 from sweeps.comparison import finals, judge_each, levels, paired, percent
 from sweeps.intervals import Interval
-from sweeps.report.drawing import panels
+from sweeps.report.drawing import in_percent, panels
 from sweeps.results import Results
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure  # imported where something is drawn: it takes a while
+
 
 COLORS = ("#0072B2", "#E69F00", "#009E73")
 LAYERS = ("hidden1", "hidden2", "hidden3")
@@ -161,7 +163,7 @@ def _cases(effects: dict[tuple[float, str], Interval]) -> str:
     )
 
 
-def picture(results: Results) -> Figure:
+def picture(results: Results) -> "Figure":
     """Exact zeros and small activations of each layer against the slope."""
     slopes = levels(results, "alpha")
     figure, axes = panels(
@@ -186,7 +188,7 @@ def picture(results: Results) -> Figure:
         own.set_xscale("symlog", linthresh=0.01)  # ReLU has its place, at zero
         own.set_xticks([0, 0.01, 0.1, 1], ["0", "0.01", "0.1", "1"])
         own.set(xlabel="slope α", title=title, ylim=(-0.02, 1))
-        own.yaxis.set_major_formatter(PercentFormatter(1.0))
+        in_percent(own)
     axes[0].set_ylabel("share of activations")
     axes[0].legend(frameon=False, fontsize="small")
     return figure

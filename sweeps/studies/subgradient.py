@@ -20,12 +20,11 @@ seeds could show.
 
 import dataclasses
 import functools
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from matplotlib.figure import Figure
 
 import sweeps
 from sweeps.claim import FAILS, HOLDS, OPEN, Claim, Finding, corrected_interval
@@ -35,6 +34,10 @@ from sweeps.report.drawing import panels
 from sweeps.results import Results
 from sweeps.studies._low_precision import RULES, Layers, draw, forward, held, loss, precision, released
 from sweeps.supervision import accuracy
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure  # imported where something is drawn: it takes a while
+
 
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")
 BATCH, PASSES = 256, 20
@@ -280,7 +283,7 @@ def _said(results: Results, rule: str, gaps: dict[tuple[str, int, int], Interval
     )
 
 
-def picture(results: Results) -> Figure:
+def picture(results: Results) -> "Figure":
     """How often gradients depend on ReLU'(0), and the accuracy that it costs, for each precision."""
     shapes = [(d, w) for d in levels(results, "depth") for w in levels(results, "width")]
     dtypes = levels(results, "dtype")

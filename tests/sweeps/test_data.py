@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
 
+from sweeps import data
 from sweeps.data import cifar10, digits, huggingface, idx, mnist, npz, standardise
 from sweeps.trial import Data
 
@@ -35,8 +38,19 @@ def test_digits_as_images_are_the_same_pixels():
     np.testing.assert_array_equal(images.train[1], flat.train[1])
 
 
+def test_digits_are_those_of_scikit_learn_and_so_is_the_split(monkeypatch):
+    inputs, targets = load_digits(return_X_y=True)
+    split = train_test_split(inputs, targets, test_size=0.2, random_state=0, stratify=targets)
+    expected = standardise(Data((split[0], split[2]), (split[1], split[3])))
+    for place in (data._DIGITS, "where they are not"):
+        monkeypatch.setattr(data, "_DIGITS", place)
+        for found, wanted in zip(digits(), expected, strict=True):
+            np.testing.assert_array_equal(found[0], wanted[0])
+            np.testing.assert_array_equal(found[1], wanted[1])
+
+
 def test_digits_without_scikit_learn_names_the_pip_line(monkeypatch):
-    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    monkeypatch.setitem(sys.modules, "sklearn", None)
     with pytest.raises(ImportError, match=r"needs scikit-learn.*pip install 'lrelu-jax\[sweeps\]'"):
         digits()
 
