@@ -6,6 +6,7 @@ A rectifier here is `x` for x > 0 and `alpha * g(x)` for x < 0, where g is the i
 
 import difflib
 import functools
+import math
 from typing import Any, Literal, TypeAlias, get_args
 
 import jax
@@ -21,6 +22,7 @@ Subgradient: TypeAlias = str | ArrayLike
 """A `Side` or a real scalar, traced or not."""
 
 NEGATIVE, ZERO, POSITIVE, NAN = -1, 0, 1, 2
+LOG_2 = 0.693115234375, 3.1946184945309417e-05  # the first has so few digits that n times it is exact
 
 keep_branches = jax.checkpoint_policies.save_only_these_names("lrelu_jax.branch")
 """A `jax.checkpoint` policy that keeps which piece each element is on, one byte, and nothing else."""
@@ -172,13 +174,21 @@ def branch(x: Float[Array, "..."]) -> Int8[Array, "..."]:
 
 
 def _expm1(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """`exp(x) - 1` for x <= 0, where XLA's own is 5 units in the last place off on CPU, and this 1.4."""
-    near = jnp.maximum(x, -0.7)
-    series = jnp.ones_like(x)
-    # Taylor's series, cut where its rest at -0.7 is beyond the last place.
-    for k in range(10 if x.dtype == jnp.float32 else 17, 1, -1):
-        series = 1 + near * (1 / k) * series
-    return jnp.where(x < -0.7, jnp.exp(x) - 1, near * series)
+    """`exp(x) - 1` for x <= 0, where XLA's own is 5 units in the last place off on CPU, and this at most 1.2.
+
+    With x = n log 2 + r it is 2^n (exp(r) - 1) + (2^n - 1), and for |r| <= log(2) / 2 a few terms of Taylor's
+    series are exp(r) - 1: half the work of XLA's.
+    """
+    single = x.dtype == jnp.float32
+    digits, bias, integer, terms = (23, 127, jnp.int32, 7) if single else (52, 1023, jnp.int64, 13)
+    x = jnp.clip(x, -60, 0)  # -1 long before, and 2^n a normal number
+    n = jnp.round(x * (1 / math.log(2)))
+    r = (x - n * LOG_2[0]) - n * LOG_2[1]
+    series = jnp.full_like(x, 1 / math.factorial(terms))
+    for k in range(terms - 1, 1, -1):
+        series = series * r + 1 / math.factorial(k)
+    power = lax.bitcast_convert_type((n.astype(integer) + bias) << digits, x.dtype)
+    return power * (r + r * r * series) + (power - 1)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(3,))
