@@ -221,9 +221,11 @@ def build(study: Study, statics: dict[str, Any], mesh: Mesh, loop: str = "scan")
             loop = step_once(root, members, train, np.int32(step), loop)
         return thaw(loop.carry, loop.frozen)
 
+    # Most of a first start was spent on optimising initialisers, which run once; the bits are the same.
+    quickly = {"xla_backend_optimization_level": 1} if mesh.devices.flat[0].platform == "cpu" else None
     scanned = share(advance, in_specs=(whole, rows, rows, whole, whole, whole), out_specs=rows)
     return Program(
-        init=jax.jit(share(init, in_specs=(whole, rows, whole), out_specs=rows)),
+        init=jax.jit(share(init, in_specs=(whole, rows, whole), out_specs=rows), compiler_options=quickly),
         advance=jax.jit(scanned, donate_argnums=2) if loop != "host" else advance_from_host,
         evaluate=jax.jit(
             share(evaluate, in_specs=(rows, rows, whole), out_specs=(rows, rows)), donate_argnums=1
