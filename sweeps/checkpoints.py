@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import shutil
 import time
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ import pyarrow.parquet as pq
 from sweeps.durability import publish
 
 CHECKPOINTS, RECORD, STATE, EVALUATIONS = "checkpoints", "checkpoint.json", "state", "evaluations.parquet"
+PACKED, SMALL = "packed", 2**22  # arrays of fewer bytes are written as one
 
 Evaluations = list[tuple[int, dict[str, np.ndarray]]]
 
@@ -83,11 +85,13 @@ def save_arrays(folder: Path, arrays: Sequence[np.ndarray]) -> None:
 
     Args:
         folder: a path that does not exist.
-        arrays: any number of them; empty ones are left out, since Orbax refuses them.
+        arrays: any number of them. Small ones are written as one, since each takes Orbax milliseconds.
     """
     import orbax.checkpoint
 
-    named = {str(place): array for place, array in enumerate(arrays) if array.size}
+    named = {str(place): array for place, array in enumerate(arrays) if array.nbytes >= SMALL}
+    small = [np.ravel(array).view(np.uint8) for array in arrays if array.nbytes < SMALL]
+    named[PACKED] = np.concatenate([*small, np.zeros(1, np.uint8)])  # Orbax refuses empty arrays
     orbax.checkpoint.PyTreeCheckpointer().save(folder.absolute(), named)
 
 
@@ -101,10 +105,16 @@ def load_arrays(folder: Path, shapes: Sequence[Sequence[Any]]) -> list[np.ndarra
     import orbax.checkpoint
 
     named = orbax.checkpoint.PyTreeCheckpointer().restore(folder.absolute())
-    return [
-        np.asarray(named[str(place)]) if str(place) in named else np.zeros(shape, dtype)
-        for place, (shape, dtype) in enumerate(shapes)
-    ]
+    packed, start, arrays = np.asarray(named[PACKED]), 0, []
+    for place, (shape, name) in enumerate(shapes):
+        dtype = np.dtype(name)
+        stop = start + math.prod(shape) * dtype.itemsize
+        if stop - start >= SMALL:
+            arrays.append(np.asarray(named[str(place)]))
+        else:
+            arrays.append(packed[start:stop].copy().view(dtype).reshape(shape))
+            start = stop
+    return arrays
 
 
 def save(directory: Path, name: str, checkpoint: Checkpoint) -> None:
@@ -215,28 +225,39 @@ def at_rung(directory: Path, members: np.ndarray, step: int) -> Checkpoint | Non
     return None if gathered is None else gathered._replace(evaluations=[], start=step)
 
 
+def joined(parts: Sequence[Checkpoint]) -> Checkpoint:
+    """All rows of some checkpoints as one.
+
+    Args:
+        parts: checkpoints at one step, evaluated after the same steps.
+    """
+    first, *others = parts
+    if not others:
+        return first
+    evaluations = [
+        (
+            step,
+            {name: np.concatenate([part.evaluations[place][1][name] for part in parts]) for name in values},
+        )
+        for place, (step, values) in enumerate(first.evaluations)
+    ]
+    return first._replace(
+        members=np.concatenate([part.members for part in parts]),
+        leaves=[np.concatenate(rows) for rows in zip(*(part.leaves for part in parts), strict=True)],
+        evaluations=evaluations,
+    )
+
+
 def _gather(records: dict[Path, dict[str, Any]], members: np.ndarray) -> Checkpoint | None:
-    missing, ids, parts = members, [], []
+    missing, parts = members, []
     for folder, record in sorted(records.items(), key=lambda item: -item[1]["step"]):
         there = np.intersect1d(missing, record["members"])
         if len(there):
             missing = np.setdiff1d(missing, there)
-            ids.append(there)
             parts.append(_rows(load(folder), there))
     if len(missing) or len({part.step for part in parts}) != 1:
         return None
-    whole = parts[0]._replace(
-        members=np.concatenate(ids),
-        leaves=[np.concatenate(rows) for rows in zip(*(part.leaves for part in parts), strict=True)],
-        evaluations=[
-            (
-                step,
-                {name: np.concatenate([part.evaluations[place][1][name] for part in parts]) for name in rows},
-            )
-            for place, (step, rows) in enumerate(parts[0].evaluations)
-        ],
-    )
-    return _rows(whole, members)
+    return _rows(joined(parts), members)
 
 
 def _rows(checkpoint: Checkpoint, members: np.ndarray) -> Checkpoint:

@@ -14,6 +14,7 @@ from sweeps import checkpoints, kept, planning, schedule, store
 from sweeps.checkpoints import Writer
 from sweeps.dashboard import show
 from sweeps.derivation import derive
+from sweeps.handover import Handover
 from sweeps.lock import Lock
 from sweeps.planning import Chunk
 from sweeps.population import Population, seeds_of, with_values
@@ -28,7 +29,7 @@ from sweeps.signals import Signals
 from sweeps.space import StudyError
 from sweeps.store import Interval
 from sweeps.tables import pending_rows
-from sweeps.training import Pace, Place, Trained, commit, train
+from sweeps.training import Pace, Place, Trained, train
 
 # What is called with a chunk once it is committed, and what trains chunks: (population, chunks, members that
 # go on from another's state and whose, what to call) -> nothing, when all are committed.
@@ -117,11 +118,12 @@ class Alone:
             sources=sources,
         )  # fmt: skip
 
-        def finish(chunk: Chunk, trained: Trained) -> None:
-            commit(self.wanted.study, self.place.directory, self.wanted.keep_best, chunk, trained)
-            finished(chunk)
-
-        _train_all(now, chunks, train_one, finish, self.display, self.signals)
+        handover = Handover(self.wanted.study, self.place.directory, self.wanted.keep_best, finished)
+        try:
+            _train_all(now, chunks, train_one, handover.add, self.display, self.signals)
+        finally:  # also after Ctrl-C
+            with self.signals.held():
+                handover.flush()
 
 
 def run_on_disk(plan: Plan, wanted: Request, lock: Lock, display: Display, trainer: Trainer) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sweeps import manifest, store
+from sweeps import checkpoints, manifest, store
 from sweeps.checkpoints import Writer
 from sweeps.lock import locked
 from sweeps.planning import Chunk
@@ -91,6 +91,8 @@ def replay(directory: str | Path, member: int, study: Study, *, progress: bool =
             width, steps = per_device * mesh.size, store.interval(folder)
             chunk = Chunk(group, np.asarray([member]), width, steps.start, steps.stop)
             trained.append(train(prepared, chunk, Pace(), display, signals, place))
+            if trained[-1].checkpoint is not None:  # the next round begins from it
+                checkpoints.save(place.directory, chunk.name, trained[-1].checkpoint)
             now.append(manifest.setting(mesh, setting["loop"], per_device))
     members = [_rows(pq.read_table(folder / "members.parquet"), member) for folder in folders]
     metrics = pa.concat_tables(_rows(pq.read_table(folder / "metrics.parquet"), member) for folder in folders)

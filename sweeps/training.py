@@ -9,10 +9,9 @@ import jax
 import numpy as np
 import pyarrow as pa
 
-from sweeps import checkpoints, execute, kept, manifest, store
+from sweeps import checkpoints, execute, manifest
 from sweeps.checking import example_batch
 from sweeps.checkpoints import Checkpoint, Writer
-from sweeps.durability import writing
 from sweeps.lock import Lock
 from sweeps.measurement import Bench
 from sweeps.planning import Chunk
@@ -52,14 +51,16 @@ class Trained(NamedTuple):
         metrics: its rows of metrics.
         setting: the numerical setting it ran in.
         final: the study's metric of every member at the last step, NaN where it diverged.
-        carry: the stacked states, still on the devices.
+        checkpoint: the states that the next round begins from; None after the last step.
+        carry: the stacked states, still on the devices; None before the last step.
     """
 
     members: pa.Table
     metrics: pa.Table
     setting: dict[str, Any]
     final: np.ndarray
-    carry: execute.Carry
+    checkpoint: Checkpoint | None
+    carry: execute.Carry | None
 
 
 class Pace:
@@ -150,9 +151,6 @@ def train(
             losses = evaluations[-1][1]["train/loss"]
             loss = float(np.mean(losses[np.isfinite(losses)])) if np.isfinite(losses).any() else float("nan")
     _say_problem(display, place)
-    if place is not None and chunk.stop < study.steps:  # the next round begins from here
-        with writing(str(place.directory / checkpoints.CHECKPOINTS)):
-            checkpoints.save(place.directory, checkpoint_name(chunk), keep())
     diverged_at = np.asarray(carry.diverged_at)[:count]
     alive = diverged_at == execute.ALIVE
     last = chunk.stop == study.steps
@@ -160,29 +158,9 @@ def train(
     status = np.where(alive, "done" if last else "running", "diverged")
     rows = member_rows(population, chunk.members, status, diverged_at)
     final = np.where(alive, evaluations[-1][1][study.metric], np.nan)
-    return Trained(rows, metric_rows(chunk.members, diverged_at, evaluations), setting, final, carry)
-
-
-def commit(study: Study, directory: Path, keep_best: int, chunk: Chunk, trained: Trained) -> None:
-    """Keeps what a chunk has found, and the states of its best members.
-
-    Args:
-        study: the study.
-        directory: the run directory.
-        keep_best: how many of the best members' final states are kept.
-        chunk: the chunk.
-        trained: what it has found.
-
-    Raises:
-        StudyError: it cannot be written.
-    """
-    last = chunk.stop == study.steps
-    if keep_best and last:
-        leaves = checkpoints.to_host(trained.carry.state, len(chunk.members))
-        kept.keep(directory, keep_best, study.mode, chunk.members, trained.final, leaves)
-    store.commit(directory, chunk.name, trained.members, trained.metrics, trained.setting)
-    if last:  # otherwise the next round begins from it
-        checkpoints.remove(directory, checkpoint_name(chunk))
+    metrics = metric_rows(chunk.members, diverged_at, evaluations)
+    state = keep() if place is not None and not last else None
+    return Trained(rows, metrics, setting, final, state, carry if last else None)
 
 
 def checkpoint_name(chunk: Chunk) -> str:

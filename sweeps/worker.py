@@ -12,6 +12,7 @@ import jax
 from sweeps import compilation, measurement, store
 from sweeps.checkpoints import Writer
 from sweeps.cores import claim
+from sweeps.handover import commit
 from sweeps.lock import LOCK
 from sweeps.planning import Chunk
 from sweeps.population import Population
@@ -19,7 +20,7 @@ from sweeps.preparation import Began, Examined, Prepared, plan_of, prepare
 from sweeps.progress import Display
 from sweeps.roster import Record, Superseded
 from sweeps.signals import Signals
-from sweeps.training import Pace, Place, commit, train
+from sweeps.training import Pace, Place, train
 from sweeps.trial import Study
 
 OUT_OF_MEMORY = "out of memory"
@@ -162,7 +163,7 @@ class Worker:
                 place = Place(self.directory, Writer(self.directory, 60 * job.checkpoint_minutes), record)
                 trained = train(now, chunk, Pace(), display, signals, place, sources)
                 record.check()
-                commit(job.study, self.directory, job.keep_best, chunk, trained)
+                commit(job.study, self.directory, job.keep_best, [(chunk, trained)])
             status = store.read_chunk(folder)[0]["status"].to_pylist()
             return Outcome(status.count("diverged"))
         except Superseded:

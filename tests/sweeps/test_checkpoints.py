@@ -1,6 +1,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from sweeps import checkpoints
 from sweeps.checkpoints import Checkpoint
@@ -100,12 +101,27 @@ def test_any_state_survives_the_host():
     assert again["bf16"].dtype == jnp.bfloat16 and again["bf16"].tolist() == state["bf16"][:3].tolist()
 
 
-def test_bfloat16_arrays_survive_the_disk(tmp_path):
-    arrays = [np.asarray(jnp.ones((2, 3), jnp.bfloat16)), np.zeros((2, 0), np.float32), np.asarray(True)]
+@pytest.mark.parametrize("small", [1, 12, 2**22])  # each by itself but the empty one; some packed; all packed
+def test_arrays_of_all_kinds_survive_the_disk(tmp_path, monkeypatch, small):
+    monkeypatch.setattr(checkpoints, "SMALL", small)
+    bf16 = np.asarray(jnp.arange(6, dtype=jnp.bfloat16).reshape(2, 3))
+    # A flag before the floats: what is packed need not lie where its type would have it.
+    arrays = [
+        bf16,
+        np.zeros((2, 0), np.float32),
+        np.asarray(True),
+        np.arange(3.0),
+        np.arange(9).reshape(3, 3).T,
+    ]
     checkpoints.save_arrays(tmp_path / "state", arrays)
     again = checkpoints.load_arrays(tmp_path / "state", [(array.shape, str(array.dtype)) for array in arrays])
     assert [(array.shape, array.dtype) for array in again] == [(array.shape, array.dtype) for array in arrays]
-    assert again[0].tolist() == arrays[0].tolist() and again[2]
+    assert [array.tolist() for array in again] == [array.tolist() for array in arrays]
+
+
+def test_no_arrays_at_all_survive_the_disk(tmp_path):
+    checkpoints.save_arrays(tmp_path / "state", [])
+    assert checkpoints.load_arrays(tmp_path / "state", []) == []
 
 
 def test_a_checkpoint_that_could_not_be_written_is_said_once(tmp_path):
