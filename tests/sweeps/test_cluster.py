@@ -72,11 +72,14 @@ def tables(directory: Path) -> list[dict]:
     return [pq.read_table(directory / f"{kind}.parquet").to_pydict() for kind in store.KINDS]
 
 
-def losses(directory: Path) -> dict[tuple[float, int], float]:
-    """The last loss of every member, by slope and seed."""
+def histories(directory: Path) -> dict[tuple[float, int], list[dict[str, Any]]]:
+    """All rows of every member, by slope and seed, since its id depends on how many others there are."""
     results = sweeps.load(directory)
-    slopes, seeds = (results.members[name].to_pylist() for name in ("alpha", "seed"))
-    return dict(zip(zip(slopes, seeds, strict=True), results.final().tolist(), strict=True))
+    members = {row.pop("member"): row for row in results.members.to_pylist()}
+    found = {member: [row] for member, row in members.items()}
+    for row in results.metrics.to_pylist():
+        found[row.pop("member")].append(row)
+    return {(members[member]["alpha"], members[member]["seed"]): rows for member, rows in found.items()}
 
 
 @contextlib.contextmanager
@@ -197,7 +200,8 @@ def test_a_node_that_goes_costs_its_chunk_and_one_that_comes_takes_work(cluster,
             names |= set(roster.read(out))
             time.sleep(0.1)
     assert len(before) == 2 and len(names | before) == 3
-    assert len(losses(out)) == 48 and losses(alone).items() <= losses(out).items()  # the first four seeds
+    found = histories(out)
+    assert len(found) == 48 and histories(alone).items() <= found.items()  # the first four seeds
 
 
 def test_a_chunk_that_always_fails_is_marked_and_the_others_finish(cluster, tmp_path):

@@ -154,6 +154,23 @@ def test_learning_goes_towards_what_is_good(name, mode, sign):
     assert after < 0.75 * before
 
 
+def test_points_of_one_tpe_batch_keep_away_from_each_other():
+    # Each point that is asked for counts as a bad one for the rest of its batch (a constant liar); points
+    # that are asked for one by one, with nothing between them but the seed, know nothing of each other.
+    def told(root_seed):
+        searching = make("tpe", {"alpha": uniform(-1, 1)}, root_seed)
+        alphas = np.linspace(-1, 1, 21)
+        searching.tell([{"alpha": float(alpha)} for alpha in alphas], (np.abs(alphas - 0.3)).tolist())
+        return searching
+
+    def gap(points):
+        return np.median(np.diff(np.sort([point["alpha"] for point in points])))
+
+    together = [gap(told(seed).ask(8)) for seed in range(10)]
+    apart = [gap([told(100 + 8 * seed + place).ask(1)[0] for place in range(8)]) for seed in range(10)]
+    assert np.mean(together) > 5 * np.mean(apart)
+
+
 @pytest.mark.parametrize("name", ["tpe", WITH_TORCH])
 def test_it_keeps_away_from_where_members_diverged(name):
     # Above 0.1 everything diverges, and just below is the best.
