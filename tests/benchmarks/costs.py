@@ -23,28 +23,33 @@ from tests.benchmarks import networks
 from tests.benchmarks.engine_contender import Engine
 
 CURVE_STEPS, CURVE_MOST = 20, 4096
+CURVE_LEAST = 256  # small populations are trained again until so many members are
 OVERHEAD_SECONDS = 30.0
 
 
 def curve(rounds: int) -> dict[str, Any]:
-    """Seconds per member of the MLP at each number of members, the least of the rounds."""
-    counts = [2**power for power in range(int(np.log2(CURVE_MOST)) + 1)]
-    work, found = networks.WORK["mlp"], []
-    for members in counts:
-        devices = min(members, jax.device_count())
-        engine = Engine(networks.study_of(work, CURVE_STEPS, members), devices)
+    """Seconds per member of the MLP at each number of members, all of them once in every round."""
+    work = networks.WORK["mlp"]
+    engines = {}
+    for members in (2**power for power in range(int(np.log2(CURVE_MOST)) + 1)):
+        engine = Engine(networks.study_of(work, CURVE_STEPS, members), min(members, jax.device_count()))
         engine.train()
-        repeats = max(1, min(5 * rounds, round(256 / members)))
-        times = []
-        for _ in range(max(rounds, repeats)):
-            began = time.perf_counter()
-            engine.train()
-            times.append(time.perf_counter() - began)
-        found.append({"members": members, "seconds_per_member": min(times) / members,
-                      "median": float(np.median(times)) / members,
-                      "width": engine.chunks[0].width})  # fmt: skip
-        print(found[-1], file=sys.stderr, flush=True)
-    return {"steps": CURVE_STEPS, "points": found}
+        engines[members] = engine
+    times: dict[int, list[float]] = {members: [] for members in engines}
+    for _ in range(rounds):
+        for members, engine in engines.items():
+            began, repeats = time.perf_counter(), max(1, CURVE_LEAST // members)
+            for _ in range(repeats):
+                engine.train()
+            times[members].append((time.perf_counter() - began) / (repeats * members))
+        print({members: each[-1] for members, each in times.items()}, file=sys.stderr, flush=True)
+    return {
+        "steps": CURVE_STEPS,
+        "points": [
+            {"members": members, "width": engine.chunks[0].width, "seconds_per_member": times[members]}
+            for members, engine in engines.items()
+        ],
+    }
 
 
 def bare_loop(engine: Engine) -> Any:
@@ -77,12 +82,15 @@ def bare_loop(engine: Engine) -> Any:
 
 
 def overhead(rounds: int) -> dict[str, Any]:
-    """Seconds of `sweeps.run`, folder and progress included, and of the bare loop over the same chunks."""
+    """Seconds of `sweeps.run`, folder and progress included, and of loops over the same chunks.
+
+    The engine's own loop watches for divergence, the bare one does not; each is traced and compiled anew.
+    """
     work = networks.WORK["mlp"]
     with tempfile.TemporaryDirectory() as folder:
         jax.config.update("jax_compilation_cache_dir", str(Path(folder) / "xla"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-        began, engine = time.perf_counter(), Engine(networks.study_of(work, 100))
+        engine = Engine(networks.study_of(work, 100))
         engine.train()
         began = time.perf_counter()
         engine.train()
@@ -91,7 +99,7 @@ def overhead(rounds: int) -> dict[str, Any]:
         study = sweeps.Study(
             engine.study.trial, steps=steps, metric="test/accuracy", space=engine.study.space
         )
-        engine.study = study
+        engine = Engine(study)  # its plan is remembered, so that `run` has the same
         rounds_seen: list[dict[str, Any]] = []
         accuracies: list[np.ndarray] = []
         for number in range(rounds + 1):  # the first fills the compilation cache
@@ -100,14 +108,18 @@ def overhead(rounds: int) -> dict[str, Any]:
             whole = time.perf_counter() - began
             began, bare = time.perf_counter(), bare_loop(engine)
             accuracies.clear()
-            width = results.manifest["numerical_setting"]["members_per_device"][0] * engine.mesh.size
+            width = results.manifest["numerical_setting"]["members_per_device"] * engine.mesh.size
             for at in range(0, len(engine.population), width):
                 ids = np.arange(at, at + width)
                 alphas = jnp.asarray(engine.population.columns["alpha"][ids], jnp.float32)
                 metrics = bare(alphas, jnp.asarray(engine.population.seeds[ids], jnp.uint32))
                 accuracies.append(np.asarray(metrics["test/accuracy"]))
             waited = time.perf_counter() - began
-            seen = {"run": whole, "bare": waited, "ratio": whole / waited}
+            began = time.perf_counter()
+            statics = engine.population.statics[0]
+            engine.program = execute.build(study, statics, engine.mesh, engine.choice.loop)
+            engine.train()
+            seen = {"run": whole, "bare": waited, "loop": time.perf_counter() - began}
             print(seen, file=sys.stderr, flush=True)
             rounds_seen.append(seen)
         return {"steps": steps, "rounds": rounds_seen[1:], "accuracy": float(np.mean(accuracies))}

@@ -136,32 +136,40 @@ def child(script: str, *arguments: str) -> dict[str, Any]:
 def curve(rounds: int, digits: Path) -> Section:
     """The cost per member at each number of members."""
     found = child("costs.py", "curve", str(rounds))
-    points, first = found["points"], found["points"][0]["seconds_per_member"]
+    points = {point["members"]: point for point in found["points"]}
+    times = {members: np.asarray(point["seconds_per_member"]) for members, point in points.items()}
     lines = [
         "| members | at once | ms per member | of the first | of the one before |",
         "|---|---|---|---|---|",
     ]
-    worst = 0.0
-    for before, point in zip([points[0], *points], points, strict=False):
-        step = point["seconds_per_member"] / before["seconds_per_member"]
-        worst = max(worst, step)
-        each = point["seconds_per_member"]
+    worst, before = 0.0, times[1]
+    for members, each in times.items():
+        step = float(np.median(each / before))
+        worst, before = max(worst, step), each
         lines.append(
-            f"| {point['members']} | {point['width']} | {1e3 * each:.2f} | {each / first:.2f} | {step:.2f} |"
+            f"| {members} | {points[members]['width']} | {1e3 * np.median(each):.2f} | "
+            f"{np.median(each / times[1]):.2f} | {step:.2f} |"
         )
     lines += ["", f"Steepest step {worst:.2f} ({verdict(worst, 1.1, at_most=True)})."]
-    return Section(f"Cost per member of the MLP, {found['steps']} steps, least of the rounds", lines, found)
+    title = f"Cost per member of the MLP, {found['steps']} steps: medians of {rounds} rounds"
+    return Section(title, lines, found)
 
 
 def overhead(rounds: int, digits: Path) -> Section:
     """The engine's own cost."""
     found = child("costs.py", "overhead", str(min(rounds, 3)))
-    ratio = float(np.median([each["ratio"] for each in found["rounds"]]))
-    seen = "; ".join(f"{each['run']:.1f} s against {each['bare']:.1f} s" for each in found["rounds"])
+    loop, bare = (
+        100 * float(np.median([each["run"] / each[other] - 1 for each in found["rounds"]]))
+        for other in ("loop", "bare")
+    )
+    seen = "; ".join(
+        f"{each['run']:.1f}, {each['loop']:.1f} and {each['bare']:.1f} s" for each in found["rounds"]
+    )
     line = (
-        f"`sweeps.run` with a folder and progress against the bare compiled loop, 64 MLPs, {found['steps']} "
-        f"steps, both tracing and reading the compilation cache: {seen}; own cost {100 * (ratio - 1):.1f} % "
-        f"({verdict(100 * (ratio - 1), 5, at_most=True)} %)."
+        f"64 MLPs, {found['steps']} steps: `sweeps.run` with a folder and progress, its compiled loop, and "
+        f"a bare loop that does not watch for divergence, all tracing and reading the compilation cache: "
+        f"{seen}. Planning, metrics, Parquet and progress cost {loop:.1f} % "
+        f"({verdict(loop, 5, at_most=True)} %), with the watching {bare:.1f} %."
     )
     return Section("The engine's own cost", [line], found)
 
