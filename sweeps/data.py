@@ -58,7 +58,7 @@ def digits(*, image: bool = False) -> Data:
     else:
         from sklearn.datasets import load_digits
 
-        rows = np.column_stack(load_digits(return_X_y=True))
+        rows = np.column_stack([np.asarray(part) for part in load_digits(return_X_y=True)])
     order = np.asarray(Path(__file__).with_name("digits_split.txt").read_text().split(), np.int64)
     inputs, targets = rows[order, :-1].astype(np.float32), rows[order, -1].astype(np.int32)
     train, evaluation = slice(None, _DIGITS_TRAINED), slice(_DIGITS_TRAINED, None)

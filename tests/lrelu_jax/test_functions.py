@@ -117,8 +117,9 @@ def test_elu_and_its_derivative_are_within_4_ulp(x, alpha):
     below = wide < 0
     value = np.where(below, alpha_wide * np.expm1(wide), wide)
     slope = np.where(wide > 0, 1, alpha_wide * np.exp(np.minimum(wide, 0)))
-    # The contract's own bound.
-    assert ulps(elu(x, alpha), value) <= 4
+    # The contract's own bound; a backend may flush a value that is subnormal.
+    flushes = np.abs(value) < np.finfo(np.float32).tiny
+    assert ulps(elu(x, alpha), value) <= 4 or (flushes and elu(x, alpha) == 0)
     assert ulps(elu_slopes(x, alpha), slope) <= 4
 
 

@@ -164,7 +164,7 @@ def test_points_of_one_tpe_batch_keep_away_from_each_other():
         return searching
 
     def gap(points):
-        return np.median(np.diff(np.sort([point["alpha"] for point in points])))
+        return np.median(np.diff(np.sort(np.asarray([point["alpha"] for point in points], np.float64))))
 
     together = [gap(told(seed).ask(8)) for seed in range(10)]
     apart = [gap([told(100 + 8 * seed + place).ask(1)[0] for place in range(8)]) for seed in range(10)]
