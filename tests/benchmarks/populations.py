@@ -118,10 +118,10 @@ def seconds(timing: Timing) -> str:
     return f"{np.median(timing.seconds):.3g} ({least:.3g} to {most:.3g})"
 
 
-def verdict(found: float, target: float, at_most: bool = False) -> str:
+def verdict(found: float, target: float, at_most: bool = False, unit: str = "") -> str:
     """A target, and whether it is met."""
     met = found <= target if at_most else found >= target
-    return f"{'≤' if at_most else '≥'} {target:g}: {'met' if met else 'missed'}"
+    return f"{'≤' if at_most else '≥'} {target:g}{unit}: {'met' if met else 'missed'}"
 
 
 def child(script: str, *arguments: str) -> dict[str, Any]:
@@ -169,7 +169,7 @@ def overhead(rounds: int, digits: Path) -> Section:
         f"64 MLPs, {found['steps']} steps: `sweeps.run` with a folder and progress, its compiled loop, and "
         f"a bare loop that does not watch for divergence, all tracing and reading the compilation cache: "
         f"{seen}. Planning, metrics, Parquet and progress cost {loop:.1f} % "
-        f"({verdict(loop, 5, at_most=True)} %), with the watching {bare:.1f} %."
+        f"({verdict(loop, 5, at_most=True, unit=' %')}), with the watching {bare:.1f} %."
     )
     return Section("The engine's own cost", [line], found)
 
@@ -185,7 +185,8 @@ def memory(rounds: int, digits: Path) -> Section:
         off = 100 * (point["planned"] / point["compiled"] - 1)
         lines.append(
             f"| {point['work']} | {point['per_device']} | {point['planned'] / 1024:.0f} | "
-            f"{point['compiled'] / 1024:.0f} | {off:+.1f} % ({verdict(abs(off), 15, at_most=True)}) |"
+            f"{point['compiled'] / 1024:.0f} | {off:+.1f} % "
+            f"({verdict(abs(off), 15, at_most=True, unit=' %')}) |"
         )
     return Section("Memory: the plan, extrapolated to four times its widest width", lines, found)
 
@@ -221,7 +222,7 @@ def startup(rounds: int, digits: Path) -> Section:
     later, again = min(starts[1:]), ", ".join(f"{each:.1f}" for each in starts[1:])
     lines.append(
         f"`sweeps run digits-mlp` from the shell: first step after {starts[0]:.1f} s, in identical later "
-        f"runs after {again} s ({verdict(later, 5, at_most=True)} s)."
+        f"runs after {again} s ({verdict(later, 5, at_most=True, unit=' s')})."
     )
     return Section("Start-up", lines, {"imports": times, "first_step": starts})
 
