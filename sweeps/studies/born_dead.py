@@ -189,7 +189,7 @@ def picture(results: Results) -> "Figure":
     figure, (left, right) = panels(
         2,
         f"Dots: share of {networks:,} ReLU networks of each width, 95 % intervals smaller than the dots.\n"
-        "Lines: 1 - (1 - 2$^{-N}$)$^{L-1}$. Shaded: between Lu's lower bound and that law.",
+        "Lines: 1 - (1 - 2^(-N))^(L-1). Shaded: between Lu's lower bound and that law.",
     )
     for width, color in zip(widths, COLORS, strict=False):
         for axes, metric in ((left, "dead/one_input"), (right, "dead/all_inputs")):
