@@ -152,11 +152,12 @@ def search(repetitions: int, out: Path) -> list[str]:
     figure = Figure(figsize=(6, 3.6), layout="constrained")
     axes = figure.subplots()
     for (name, found), color in zip(curves.items(), ("#0072b2", "#d55e00", "#009e73"), strict=True):
-        low, middle, high = np.nanquantile(np.stack(found)[:, 1:], [0.25, 0.5, 0.75], axis=0)
-        axes.plot(grid[1:] * budget, middle, color=color, label=name)
-        axes.fill_between(grid[1:] * budget, low, high, color=color, alpha=0.15, linewidth=0)
+        seen = ~np.isnan(np.stack(found)).any(axis=0)  # nothing is known before the first evaluation
+        low, middle, high = np.quantile(np.stack(found)[:, seen], [0.25, 0.5, 0.75], axis=0)
+        axes.plot(grid[seen] * budget, middle, color=color, label=name)
+        axes.fill_between(grid[seen] * budget, low, high, color=color, alpha=0.15, linewidth=0)
     axes.set_xlabel("member-steps")
-    axes.set_ylabel("best test accuracy so far")
+    axes.set_ylabel("best test accuracy seen so far")
     axes.set_ylim(0.9, 1)
     axes.legend(title=f"median and quartiles of {repetitions}", frameon=False)
     out.mkdir(parents=True, exist_ok=True)
