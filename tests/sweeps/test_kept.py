@@ -34,9 +34,9 @@ def test_a_process_that_dies_while_it_prunes_leaves_no_part_of_a_state(tmp_path,
 
     def dies(folder):
         (folder / kept.RECORD).unlink()
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt("died")
 
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt, match="died"):
         patched.setattr(durability.shutil, "rmtree", dies)
         kept.prune(tmp_path, 2, "max")
     assert [name for name in names(tmp_path) if name[0] != "."] == ["1", "2"]
