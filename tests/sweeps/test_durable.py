@@ -51,20 +51,27 @@ def call(environment, *words):
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
 
 
-@pytest.mark.parametrize("draw", range(10))
-def test_a_sweep_killed_at_a_random_moment_ends_with_the_same_tables(draw, environment, whole, tmp_path):
-    expected, moments = whole
-    directory, drawn = tmp_path / "run", random.Random(draw)
+def kill(environment, directory, draw, moments):
+    """Starts a run and kills it at a moment drawn from one tenth of it."""
+    drawn = random.Random(draw)
     for _ in range(5):
         # One draw from each tenth: planning, training, checkpoints, commits and tables all get theirs.
         moment = 1 + moments * draw // 10 + drawn.randrange(moments // 10)
-        killed = call(environment, "run", directory, moment)
-        if killed.returncode != 0:
-            break
+        ended = call(environment, "run", directory, moment)
+        if ended.returncode != 0:
+            assert ended.returncode == -signal.SIGKILL, ended.stderr
+            return
         # A slow disk makes for fewer checkpoints, and so for fewer moments: this run had ended before.
-        moments = int(killed.stdout)
+        moments = int(ended.stdout)
         shutil.rmtree(directory)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    pytest.fail("five runs ended before the moments drawn for them")
+
+
+@pytest.mark.parametrize("draw", range(10))
+def test_a_sweep_killed_at_a_random_moment_ends_with_the_same_tables(draw, environment, whole, tmp_path):
+    expected, moments = whole
+    directory = tmp_path / "run"
+    kill(environment, directory, draw, moments)
     if not directory.exists():  # not even the manifest was there: nothing was begun
         assert draw == 0
         resumed = call(environment, "run", directory)
