@@ -9,8 +9,9 @@ import jax.numpy as jnp
 def any_non_finite(tree: Any) -> jax.Array:
     """Whether an inexact leaf holds an infinity or a NaN; other leaves are not looked at.
 
-    It runs at every step of a sweep, so it is written for speed: one maximum per leaf, which is NaN if
-    anything in the leaf is, takes half the time of `all(isfinite(leaf))` on CPU.
+    It runs at every step of a sweep, so it is written for speed: what is finite less itself is 0, and
+    anything else is NaN, so one sum per leaf tells. `all(isfinite(leaf))` takes twice the time on CPU, and
+    the maximum of a batch of matrices loses NaN there (jaxlib 0.10.2).
 
     Args:
         tree: a pytree of arrays.
@@ -21,8 +22,6 @@ def any_non_finite(tree: Any) -> jax.Array:
     """
     bad = jnp.bool_(False)
     for leaf in jax.tree.leaves(tree):
-        if jnp.issubdtype(leaf.dtype, jnp.floating):
-            bad |= ~(jnp.max(jnp.abs(leaf), initial=0) < jnp.inf)
-        elif jnp.issubdtype(leaf.dtype, jnp.complexfloating):  # whose absolute value may overflow
-            bad |= ~jnp.all(jnp.isfinite(leaf))
+        if jnp.issubdtype(leaf.dtype, jnp.inexact):
+            bad |= jnp.sum(leaf - leaf) != 0
     return bad
