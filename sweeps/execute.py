@@ -11,6 +11,7 @@ from jax.extend.core import jaxprs_in_params
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from sweeps.checking import scalars
+from sweeps.devices import cpu_cores
 from sweeps.divergence import any_non_finite
 from sweeps.population import configure
 from sweeps.streams import Block
@@ -200,7 +201,7 @@ def build(study: Study, statics: dict[str, Any], mesh: Mesh, loop: str = "scan")
         )
         return steps | metrics, fresh
 
-    rows, whole = PartitionSpec(AXIS), PartitionSpec()
+    rows, whole, whole_cores = PartitionSpec(AXIS), PartitionSpec(), _whole_cores(mesh)
     orders = rows if study.batches == "per_seed" else whole
     # check_vma=False: with the check on, gradients of leaves that do not vary over devices (zero biases)
     # would be summed over devices.
@@ -209,7 +210,9 @@ def build(study: Study, statics: dict[str, Any], mesh: Mesh, loop: str = "scan")
     specs: Any = (rows, rows, orders)
     once = _Loop(*specs)
     step_once = jax.jit(
-        share(one_step, in_specs=(whole, rows, whole, whole, once), out_specs=once), donate_argnums=4
+        share(one_step, in_specs=(whole, rows, whole, whole, once), out_specs=once),
+        donate_argnums=4,
+        compiler_options=whole_cores,
     )
     copy, thaw = jax.jit(partial(jax.tree.map, jnp.copy)), jax.jit(thawed, donate_argnums=0)
 
@@ -222,17 +225,31 @@ def build(study: Study, statics: dict[str, Any], mesh: Mesh, loop: str = "scan")
         return thaw(loop.carry, loop.frozen)
 
     # Most of a first start was spent on optimising initialisers, which run once; the bits are the same.
-    quickly = {"xla_backend_optimization_level": 1} if mesh.devices.flat[0].platform == "cpu" else None
+    on_cpu = mesh.devices.flat[0].platform == "cpu"
+    quickly: dict[str, Any] = whole_cores | ({"xla_backend_optimization_level": 1} if on_cpu else {})
     scanned = share(advance, in_specs=(whole, rows, rows, whole, whole, whole), out_specs=rows)
     return Program(
         init=jax.jit(share(init, in_specs=(whole, rows, whole), out_specs=rows), compiler_options=quickly),
-        advance=jax.jit(scanned, donate_argnums=2) if loop != "host" else advance_from_host,
+        advance=(
+            jax.jit(scanned, donate_argnums=2, compiler_options=whole_cores)
+            if loop != "host"
+            else advance_from_host
+        ),
         evaluate=jax.jit(
-            share(evaluate, in_specs=(rows, rows, whole), out_specs=(rows, rows)), donate_argnums=1
+            share(evaluate, in_specs=(rows, rows, whole), out_specs=(rows, rows)),
+            donate_argnums=1,
+            compiler_options=whole_cores,
         ),
         mesh=mesh,
         loop=loop,
     )
+
+
+def _whole_cores(mesh: Mesh) -> dict[str, str]:
+    """Compiler options that keep XLA from cutting operations up for other cores, where each is a device."""
+    if mesh.devices.flat[0].platform != "cpu" or mesh.size < cpu_cores():
+        return {}
+    return {"xla_disable_hlo_passes": "cpu-parallel-task-assigner"}
 
 
 class _Batches(NamedTuple):

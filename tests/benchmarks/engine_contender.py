@@ -2,6 +2,7 @@
 
 A round is what `sweeps.run` does in steady state: every chunk is initialised, trained and evaluated, by the
 programs and at the width that planning measured and chose. Tracing, compiling and planning come before.
+Started once per core, each process has its core to itself and one device, as a worker of a cluster has.
 """
 
 import sys
@@ -15,7 +16,7 @@ from sweeps import execute, measurement, planning
 from sweeps.checking import example_batch
 from sweeps.population import populate, traced_columns
 from tests.benchmarks import networks
-from tests.benchmarks.contenders import serve
+from tests.benchmarks.contenders import pin, serve
 
 
 class Engine:
@@ -60,6 +61,7 @@ class Engine:
 
 
 def main() -> None:
+    pin()
     work = networks.WORK[sys.argv[1]]
     sweeps.use_cpu_cores()
     engine = Engine(networks.study_of(work))

@@ -23,6 +23,7 @@ import numpy as np
 from tests.benchmarks.contenders import ROOT, Contender, Timing, alternate, cores, ratios
 
 ENGINE, TORCH = "sweeps", "PyTorch, one process per core"
+WORKERS = "sweeps, one worker per core"  # what `--executor ray --worker-cpus 1` comes to on one machine
 # Multiply-adds of the matrix products of one step of the MLP: forward, gradients of the weights, and
 # gradients of the hidden layers' inputs.
 MLP_FLOPS = 2 * 128 * (2 * (64 * 128 + 128 * 128 + 128 * 10) + 128 * 128 + 128 * 10)
@@ -69,6 +70,7 @@ def contenders(name: str, digits: Path) -> list[Contender]:
         vmapped = Contender("JAX, jit(vmap(train)), 2 steps scaled", arguments, members, rounds=2, scale=25)
     found = [
         Contender(ENGINE, ("engine_contender.py", name), members),
+        Contender(WORKERS, ("engine_contender.py", name), members, len(cores())),
         torch(TORCH, "adam"),
         torch("PyTorch, the same with fused Adam", "fused"),
         torch("Optuna driving PyTorch", "optuna"),
@@ -94,11 +96,14 @@ def race(name: str, rounds: int, digits: Path) -> Section:
         median, least, most = ratios(mine, timing)
         target = TARGETS[name].get(contender)
         last = timing.answers[0]
-        times = f"{median:.2f} ({least:.2f} to {most:.2f})" if contender != ENGINE else "1"
+        times = "1" if contender == ENGINE else f"{median:.2f} ({least:.2f} to {most:.2f})"
         cells = [contender, seconds(timing), times,
                  verdict(median, target) if target else "", f"{last['loss']:.3f}",
                  f"{last['accuracy']:.3f}" if "accuracy" in last else ""]  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
+    if WORKERS in timings and TORCH in timings:
+        median, least, most = ratios(timings[WORKERS], timings[TORCH])
+        lines += ["", f"PyTorch's time over the workers': {median:.2f} ({least:.2f} to {most:.2f})."]
     if "plan" in mine.answers[0]:
         lines += ["", f"Chosen by measuring: {mine.answers[0]['plan']}."]
     if products is not None:

@@ -228,3 +228,19 @@ def test_members_whose_initialisation_factorises_a_matrix_start_in_turn():
     _, program, members, _, root, _, _ = start(small_study(trial=trial, metric="w"), jax.devices()[:2], 10)
     assert "while" in program.init.lower(root, members, None).as_text()
     assert sweeps.run(study, progress=False).final("w").max() < 1e-5
+
+
+@pytest.mark.parametrize(("cores", "shared"), [(2, False), (64, True)])
+def test_where_each_core_is_a_device_no_operation_is_cut_up_for_others(cores, shared, monkeypatch):
+    monkeypatch.setattr(execute, "cpu_cores", lambda: cores)
+    trial = sweeps.Trial(
+        config=small_trial().config,
+        data=None,
+        init=lambda config, key: {"x": jax.random.normal(key, (256, 512))},
+        step=lambda config, state, batch, key: ({"x": jnp.sin(state["x"]) + jnp.tanh(state["x"])}, {}),
+        evaluate=lambda config, state, data: {"x": state["x"].mean()},
+    )
+    study = sweeps.Study(trial, steps=2, metric="x", space={"seed": range(4)})
+    _, program, members, carry, root, train, _ = start(study, jax.devices()[:2])
+    compiled = program.advance.lower(root, members, carry, train, np.int32(0), np.int32(2)).compile()
+    assert ('"outer_dimension_partitions":["' in compiled.as_text()) == shared
