@@ -13,6 +13,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from sweeps.checking import scalars
 from sweeps.devices import cpu_cores
 from sweeps.divergence import any_non_finite
+from sweeps.permutation import permuted
 from sweeps.population import configure
 from sweeps.streams import Block
 from sweeps.trial import Study
@@ -273,15 +274,15 @@ def _batches(study: Study, root: jax.Array, seeds: jax.Array, train: Any) -> _Ba
     def of_epoch(epoch: Any) -> Any:
         key = jax.random.fold_in(jax.random.fold_in(root, ORDER), epoch)
         if not per_seed:
-            return jax.random.permutation(key, count)
-        return jax.vmap(lambda seed: jax.random.permutation(jax.random.fold_in(key, seed), count))(seeds)
+            return permuted(key, count)
+        return jax.vmap(lambda seed: permuted(jax.random.fold_in(key, seed), count))(seeds)
 
     def take(step: Any, order: Any) -> tuple[Any, Any]:
         place = step % per_epoch
         # The step counter is the same for all members, so this stays a branch: an epoch is ordered once.
         order = jax.lax.cond(place == 0, lambda: of_epoch(step // per_epoch), lambda: order)
         index = jax.lax.dynamic_slice_in_dim(order, place * size, size, axis=-1)
-        return jax.tree.map(lambda array: jnp.take(array, index, axis=0), train), order
+        return jax.tree.map(lambda array: array.at[index].get(mode="promise_in_bounds"), train), order
 
     return _Batches(0 if per_seed else None, lambda step: of_epoch(step // per_epoch), take)
 

@@ -11,7 +11,7 @@ from flax import linen as nn
 from flax import nnx
 from jax import lax
 
-from sweeps import lowering
+from sweeps import lowering, products
 from sweeps.space import StudyError
 
 # What a model carries besides its parameters. Random streams are made anew in every step, and what was
@@ -78,11 +78,11 @@ def evaluation_model(module: Any, params: Any, rest: Any) -> Any:
     return _Bound(bound, mode) if mode else bound
 
 
-def lower_convolutions(module: Any) -> Any:
-    """Gives every `nnx.Conv` that still has Flax's default the fast convolution; changes nothing else.
+def lowered(module: Any) -> Any:
+    """Gives an NNX module's convolutions and dense layers their fast forms; changes nothing else.
 
     Args:
-        module: a module that this call may change.
+        module: a module that this call may change; layers that do not have Flax's default are left alone.
 
     Returns:
         The same module.
@@ -91,27 +91,33 @@ def lower_convolutions(module: Any) -> Any:
         for _, part in nnx.iter_modules(module):
             if isinstance(part, nnx.Conv) and part.conv_general_dilated is lax.conv_general_dilated:
                 part.conv_general_dilated = lowering.conv_general_dilated
+            if isinstance(part, nnx.Linear) and part.dot_general is lax.dot_general:
+                part.dot_general = products.dot_general
     return module
 
 
 @contextlib.contextmanager
 def lowered_linen(lower: bool) -> Iterator[None]:
-    """While it lasts, every Linen convolution that still has Flax's default is the fast one.
+    """While it lasts, Linen's convolutions and dense layers that still have Flax's default are the fast ones.
 
     Args:
         lower: False changes nothing.
     """
 
     def interceptor(call: Any, arguments: Any, keywords: Any, context: Any) -> Any:
-        module = context.module
-        own = isinstance(module, nn.Conv) and (module.conv_general_dilated or module.conv_general_dilated_cls)
-        if own or not isinstance(module, nn.Conv) or context.method_name != "__call__":
+        module, name, fast = context.module, None, None
+        if isinstance(module, nn.Conv):
+            name, fast = "conv_general_dilated", lowering.conv_general_dilated
+        elif isinstance(module, nn.Dense):
+            name, fast = "dot_general", products.dot_general
+        own = name is not None and (getattr(module, name) or getattr(module, f"{name}_cls"))
+        if name is None or own or context.method_name != "__call__":
             return call(*arguments, **keywords)
-        object.__setattr__(module, "conv_general_dilated", lowering.conv_general_dilated)
+        object.__setattr__(module, name, fast)
         try:
             return call(*arguments, **keywords)
         finally:
-            object.__setattr__(module, "conv_general_dilated", None)
+            object.__setattr__(module, name, None)
 
     with nn.intercept_methods(interceptor) if lower else contextlib.nullcontext():
         yield

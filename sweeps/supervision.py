@@ -10,7 +10,7 @@ import optax
 from flax import nnx
 
 from sweeps.divergence import any_non_finite
-from sweeps.network import evaluation_model, lower_convolutions, lowered_linen, train_outputs, variables
+from sweeps.network import evaluation_model, lowered, lowered_linen, train_outputs, variables
 from sweeps.space import StudyError
 from sweeps.trial import Data, Trial
 
@@ -64,8 +64,8 @@ def supervised(
             `accuracy` for integer targets.
         inspect: `(model, inputs) -> dict of scalars`, called with the evaluation model and the whole
             of the evaluation inputs at each evaluation.
-        lowering: `"auto"` runs convolutions that still have Flax's default in the form that is fast for
-            a population; None leaves the model alone.
+        lowering: `"auto"` runs convolutions and dense layers that still have Flax's default in the form
+            that is fast for a population; None leaves the model alone.
         diverge_above: a training loss above this counts as divergence.
 
     Returns:
@@ -97,7 +97,7 @@ def supervised(
 
     def build(config: Any, key: jax.Array) -> Any:
         module = model(config, nnx.Rngs(key))
-        return lower_convolutions(module) if lower else module
+        return lowered(module) if lower else module
 
     def init(config: Any, key: jax.Array) -> Training:
         params, rest = variables(build(config, key), key, data.evaluation[0])

@@ -9,15 +9,15 @@ import pytest
 
 SWEEPS = Path(__file__).parents[2] / "sweeps"
 ORDER = """
-    space grammar trial data image_sets lowering pooling network divergence supervision linen population
-    axes optuna_search search optuna_mirror standing brackets evolution schedule streams planning devices
-    checking execute measurement tables durability rungs store derivation lock checkpoints kept manifest
-    proposals request intervals statistics claim labelled selection ranking results comparison dashboard
-    export report.wording report.axes report.marginals report.drawing report.figures report.importance
-    report.curves report.columns report.outcomes report.markup report.panels report.training_panels
-    report.sentence report.reproduction report.page report.claims tuning compilation cores roster progress
-    signals preparation training handover worker cluster assignment crew course loop repetition status
-    report.summary studies reference reproduction arguments cli
+    space grammar trial data image_sets lowering products pooling permutation network divergence supervision
+    linen population axes optuna_search search optuna_mirror standing brackets evolution schedule streams
+    planning devices checking execute measurement tables durability rungs store derivation lock checkpoints
+    kept manifest proposals request intervals statistics claim labelled selection ranking results comparison
+    dashboard export report.wording report.axes report.marginals report.drawing report.figures
+    report.importance report.curves report.columns report.outcomes report.markup report.panels
+    report.training_panels report.sentence report.reproduction report.page report.claims tuning compilation
+    cores roster progress signals preparation training handover worker cluster assignment crew course loop
+    repetition status report.summary studies reference reproduction arguments cli
 """.split()
 
 

@@ -65,6 +65,25 @@ class CNN(nnx.Module):
         return self.logits(x.reshape(len(x), -1))
 
 
+class MLP(nnx.Module):
+    """Wide enough for a copy of the batch for each member, and with few outputs."""
+
+    def __init__(self, config: Config, rngs: nnx.Rngs):
+        self.hidden, self.logits = nnx.Linear(64, 128, rngs=rngs), nnx.Linear(128, 3, rngs=rngs)
+        self.activation = LeakyReLU(config.alpha)
+
+    def __call__(self, x):
+        return self.logits(self.activation(self.hidden(x.reshape(len(x), -1))))
+
+
+class LinenMLP(nn.Module):
+    config: Config
+
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(3)(leaky_relu(nn.Dense(128)(x.reshape(len(x), -1)), self.config.alpha))
+
+
 class LinenCNN(nn.Module):
     config: Config
 
@@ -155,6 +174,8 @@ class LinenSloped(nn.Module):
 
 
 MODELS: dict[str, Any] = {
+    "mlp": MLP,
+    "linen mlp": lambda config, rngs: LinenMLP(config),
     "cnn": CNN,
     "linen cnn": lambda config, rngs: LinenCNN(config),
     "gru": lambda config, rngs: Recurrent(nnx.GRUCell, config, rngs),
@@ -220,7 +241,7 @@ def test_an_optax_chain_with_a_traced_peak_and_no_decay_on_slopes():
     assert jnp.abs(jax.tree.leaves(slopes)[0][1] - 0.25).max() < 0.1
 
 
-@pytest.mark.parametrize("name", ["cnn", "linen cnn"])
+@pytest.mark.parametrize("name", ["cnn", "linen cnn", "mlp", "linen mlp"])
 def test_lowering_changes_the_program_and_not_the_model(name):
     fast, plain = (study_of(MODELS[name], lowering=lowering) for lowering in ("auto", None))
     one, other = (train_together(study)[1] for study in (fast, plain))
