@@ -18,6 +18,12 @@ from sweeps.space import StudyError
 # sown is an output.
 REST = nnx.All(nnx.Variable, nnx.Not(nnx.Any(nnx.Param, nnx.RngState, nnx.Intermediate)))
 
+# Which layers, of NNX and of Linen, call which function of `jax.lax` by default, and its fast form.
+FAST = (
+    (nnx.Conv, nn.Conv, "conv_general_dilated", lowering.conv_general_dilated),
+    (nnx.Linear, nn.Dense, "dot_general", products.dot_general),
+)
+
 
 def variables(module: Any, key: jax.Array, inputs: Any) -> tuple[Any, Any]:
     """What a freshly built module holds.
@@ -89,10 +95,9 @@ def lowered(module: Any) -> Any:
     """
     if isinstance(module, nnx.Module):
         for _, part in nnx.iter_modules(module):
-            if isinstance(part, nnx.Conv) and part.conv_general_dilated is lax.conv_general_dilated:
-                part.conv_general_dilated = lowering.conv_general_dilated
-            if isinstance(part, nnx.Linear) and part.dot_general is lax.dot_general:
-                part.dot_general = products.dot_general
+            for kind, _, name, fast in FAST:
+                if isinstance(part, kind) and getattr(part, name) is getattr(lax, name):
+                    setattr(part, name, fast)
     return module
 
 
@@ -105,19 +110,15 @@ def lowered_linen(lower: bool) -> Iterator[None]:
     """
 
     def interceptor(call: Any, arguments: Any, keywords: Any, context: Any) -> Any:
-        module, name, fast = context.module, None, None
-        if isinstance(module, nn.Conv):
-            name, fast = "conv_general_dilated", lowering.conv_general_dilated
-        elif isinstance(module, nn.Dense):
-            name, fast = "dot_general", products.dot_general
-        own = name is not None and (getattr(module, name) or getattr(module, f"{name}_cls"))
-        if name is None or own or context.method_name != "__call__":
-            return call(*arguments, **keywords)
-        object.__setattr__(module, name, fast)
-        try:
-            return call(*arguments, **keywords)
-        finally:
-            object.__setattr__(module, name, None)
+        module = context.module
+        for _, kind, name, fast in FAST if context.method_name == "__call__" else ():
+            if isinstance(module, kind) and not (getattr(module, name) or getattr(module, f"{name}_cls")):
+                object.__setattr__(module, name, fast)
+                try:
+                    return call(*arguments, **keywords)
+                finally:
+                    object.__setattr__(module, name, None)
+        return call(*arguments, **keywords)
 
     with nn.intercept_methods(interceptor) if lower else contextlib.nullcontext():
         yield

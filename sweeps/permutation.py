@@ -13,7 +13,7 @@ WORD = 32  # bits
 def permuted(key: Array, count: int) -> Int[Array, " {count}"]:
     """Draws a permutation of 0, 1, …, count - 1: the one that `jax.random.permutation(key, count)` draws.
 
-    JAX sorts positions by random 32-bit words. XLA's CPU backend takes 5 to 20 times as long to sort pairs
+    JAX sorts positions by random 32-bit words. XLA's CPU backend takes 4 to 6 times as long to sort pairs
     as to sort single words, so here one word holds a digit of the key and a position.
 
     Args:
