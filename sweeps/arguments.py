@@ -161,8 +161,9 @@ def _add_devices(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--executor",
-        metavar="ray",
-        help="train on the workers of a Ray cluster, which share the run's folder",
+        metavar="WHERE",
+        help="inline: this process, on all devices (default); processes: one for each CPU core; ray: the "
+        "workers of a Ray cluster, which share the run's folder",
     )
     command.add_argument(
         "--address",

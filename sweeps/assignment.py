@@ -12,11 +12,11 @@ class Hand(NamedTuple):
 
     Attributes:
         name: what it is called in the run directory.
-        actor: Ray's handle of it.
+        worker: what stands for it, as the pool has it.
     """
 
     name: str
-    actor: Any
+    worker: Any
 
 
 class Task(NamedTuple):

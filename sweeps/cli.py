@@ -1,6 +1,7 @@
 """The `sweeps` command."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -13,7 +14,7 @@ from sweeps import cluster, export
 from sweeps import schedule as schedules
 from sweeps.arguments import REPORT, USAGE_ERROR, make_parser
 from sweeps.compilation import count_programs, use_cache
-from sweeps.devices import use_cpu_cores
+from sweeps.devices import cpu_cores, use_cpu_cores
 from sweeps.grammar import as_domain
 from sweeps.loop import resume, run
 from sweeps.preparation import examine, prepare, report_plan
@@ -28,8 +29,10 @@ from sweeps.signals import TERMINATED
 from sweeps.space import StudyError
 from sweeps.status import status
 from sweeps.store import MANIFEST, read_manifest
+from sweeps.trial import unknown
 
 DIFFERS, FAILED, INTERRUPTED = 1, 1, 130
+EXECUTORS = ("processes", "inline", "ray")
 
 RUN_OPTIONS = (  # handed on as they are
     "members_per_chunk", "confirm", "keep_best", "checkpoint_minutes",
@@ -73,8 +76,10 @@ def _space(options: argparse.Namespace) -> dict[str, Any]:
     return dict(_assignment(word) for word in options.fields)
 
 
-def _start() -> None:
-    """Sets JAX up before it is first used."""
+def _start(threads: int | None = None) -> None:
+    """Sets JAX up before it is first used, with all cores or with so many."""
+    if threads is not None and threads < cpu_cores():
+        os.environ["NPROC"] = str(threads)
     use_cpu_cores()
     use_cache()
 
@@ -134,7 +139,7 @@ def _resume(options: argparse.Namespace) -> int:
             options.directory,
             study,
             samples=options.samples,
-            executor=_executor(options),
+            executor=_executor(options, recorded["numerical_setting"]),
             devices=_devices(options),
             root_seed=options.root_seed,
             progress=not options.quiet,
@@ -144,20 +149,29 @@ def _resume(options: argparse.Namespace) -> int:
     return _train("resume", train, options.directory, options.quiet)
 
 
-def _executor(options: argparse.Namespace) -> Any:
-    """Where to train, as the arguments have it."""
+def _executor(options: argparse.Namespace, began: dict[str, Any] | None = None) -> Any:
+    """Where to train, as the arguments have it, or else as the run began."""
     given = {name: getattr(options, name) for name in ("address", "worker_cpus", "worker_gpus")}
     given = {name: value for name, value in given.items() if value is not None}
-    if options.executor is None and given:
+    if options.executor != "ray" and given:
         raise StudyError(
-            f"`--executor ray` must be given with --{next(iter(given)).replace('_', '-')}, but got none"
+            f"`--executor ray` must be given with --{next(iter(given)).replace('_', '-')}, but got "
+            f"{options.executor or 'none'}"
         )
-    if options.executor != "ray":
-        return cluster.parse(options.executor)
-    jax.config.update(
-        "jax_platforms", "cpu"
-    )  # this process trains nothing and leaves accelerators to workers
-    return cluster.ray(**given)
+    if options.executor not in (None, *EXECUTORS):
+        raise StudyError(
+            f"`--executor is {', '.join(EXECUTORS)}` must hold, but got "
+            f"{unknown(options.executor, EXECUTORS)}"
+        )
+    if options.executor is None:
+        setting = began or {}
+        one_core = (setting.get("platform"), setting.get("devices"), setting.get("threads")) == ("cpu", 1, 1)
+        return "processes" if one_core and cpu_cores() > 1 and options.devices is None else None
+    if options.executor == "inline":
+        return None
+    # This process trains nothing and leaves accelerators to workers.
+    jax.config.update("jax_platforms", "cpu")
+    return cluster.ray(**given) if options.executor == "ray" else "processes"
 
 
 def _devices(options: argparse.Namespace) -> Any:
@@ -197,8 +211,9 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _replay(options: argparse.Namespace) -> int:
-    _start()
-    study = rebuild(read_manifest(options.directory), space={}, steps=None)
+    recorded = read_manifest(options.directory)
+    _start((recorded["numerical_setting"] or {}).get("threads"))
+    study = rebuild(recorded, space={}, steps=None)
     found = replay(options.directory, options.member, study, progress=not options.quiet)
     print_replay(found)
     return 0 if found.same else DIFFERS

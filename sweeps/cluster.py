@@ -92,24 +92,6 @@ def ray(
     return Ray(address, worker_cpus, worker_gpus, resources, workers, attempts, time_limit, runtime_env)
 
 
-def parse(executor: Any) -> Ray | None:
-    """An executor as `run` takes it: None, `ray`, or what `sweeps.ray` made.
-
-    Args:
-        executor: what was given.
-
-    Raises:
-        StudyError: it is none of these.
-    """
-    if executor is None or isinstance(executor, Ray):
-        return executor
-    if executor != "ray":
-        raise StudyError(
-            f"`executor is None, ray, or what sweeps.ray(...) makes` must hold, but got {executor!r}"
-        )
-    return ray()
-
-
 @contextlib.contextmanager
 def connected(wanted: Ray, study: Study, signals: Signals) -> Iterator[Any]:
     """Ray, connected to the cluster.
@@ -177,52 +159,3 @@ def shipped(study: Study) -> dict[str, Any]:
     if any(folder.is_relative_to(place) for place in installed):
         return {}
     return {"working_dir": str(folder), "excludes": NOT_SHIPPED}
-
-
-def worker_shape(package: Any, wanted: Ray, cpu_devices: int | None) -> dict[str, Any]:
-    """What each worker asks the cluster for.
-
-    Args:
-        package: Ray.
-        wanted: what was asked for.
-        cpu_devices: how many devices the run began with, if these were cores; None if it begins now.
-
-    Returns:
-        Options of a Ray actor.
-
-    Raises:
-        StudyError: no node is large enough.
-    """
-    nodes = _nodes(package)
-    counts = [int(node.get("CPU", 0)) for node in nodes if node.get("CPU", 0) >= 1]
-    cpus = wanted.worker_cpus or cpu_devices or min(counts, default=1)
-    gpus = wanted.worker_gpus
-    if gpus is None:
-        gpus = 0 if cpu_devices else min((int(n["GPU"]) for n in nodes if n.get("GPU", 0) >= 1), default=0)
-    shape = {"num_cpus": cpus, "num_gpus": gpus, "resources": dict(wanted.resources or {})}
-    if not wanted.workers and not slots(package, shape):
-        largest = max(nodes, key=lambda node: node.get("CPU", 0), default={})
-        got = ", ".join(f"{name} {largest.get(name, 0):g}" for name in ("CPU", "GPU", *shape["resources"]))
-        raise StudyError(
-            f"`a node has room for a worker of {cpus} CPUs and {gpus} GPUs` must hold, but got {got} in the "
-            f"largest; lower worker_cpus (--worker-cpus) or worker_gpus (--worker-gpus)"
-        )
-    return shape
-
-
-def slots(package: Any, shape: Mapping[str, Any]) -> int:
-    """How many workers the cluster has room for, those that run among them.
-
-    Args:
-        package: Ray.
-        shape: what each asks for.
-    """
-    needs = {"CPU": shape["num_cpus"], "GPU": shape["num_gpus"], **shape["resources"]}
-    needs = {name: value for name, value in needs.items() if value}
-    return sum(
-        int(min(node.get(name, 0) // value for name, value in needs.items())) for node in _nodes(package)
-    )
-
-
-def _nodes(package: Any) -> list[dict[str, float]]:
-    return [node["Resources"] for node in package.nodes() if node["Alive"]]

@@ -25,6 +25,11 @@ class Programs:
         self.requests += event == REQUEST
         self.hits += event == HIT
 
+    def taken(self) -> tuple[int, int]:
+        """The programs, and how many of them were read, since this was asked last."""
+        found, self.requests, self.hits = (self.requests, self.hits), 0, 0
+        return found
+
     def said(self) -> str:
         """What a person reads."""
         fresh = self.requests - self.hits
@@ -44,3 +49,14 @@ def count_programs() -> Programs:
     programs = Programs()
     jax.monitoring.register_event_listener(programs.saw)
     return programs
+
+
+def count_elsewhere(programs: tuple[int, int]) -> None:
+    """Has programs counted here that another process compiled or read.
+
+    Args:
+        programs: how many it asked for, and how many of them it read.
+    """
+    for event, count in zip((REQUEST, HIT), programs, strict=True):
+        for _ in range(count):
+            jax.monitoring.record_event(event)

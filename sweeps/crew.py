@@ -11,51 +11,43 @@ import pyarrow as pa
 
 from sweeps import planning, roster, store
 from sweeps.assignment import Assignment, Hand, Task
-from sweeps.cluster import Ray, connected, slots, worker_shape
+from sweeps.cluster import Ray, connected
+from sweeps.compilation import count_elsewhere
 from sweeps.execute import ALIVE
 from sweeps.lock import Lock
 from sweeps.planning import Chunk
+from sweeps.pool import Died, Failed, Pool
 from sweeps.population import Population
 from sweeps.preparation import Began, Plan
+from sweeps.process_pool import Processes, ProcessPool
 from sweeps.progress import Display, Running
+from sweeps.ray_pool import RayPool
 from sweeps.request import Request
 from sweeps.signals import Signals
 from sweeps.space import StudyError
 from sweeps.tables import member_rows
-from sweeps.worker import OUT_OF_MEMORY, Job, Outcome, Pattern, Worker
+from sweeps.worker import OUT_OF_MEMORY, Job, Outcome, Pattern
 
 WAIT_SECONDS = 0.5  # between two looks at the workers
 LEAST_LIMIT, LIMIT_FACTOR = 60.0, 10.0  # seconds, and times what the plan says
 PATIENCE_SECONDS = 60.0  # for the first worker
-FALSE_STARTS = 5  # in a row, after which the cluster is given up
+FALSE_STARTS = 5  # in a row, after which the run is given up
 
 
 class Crew:
     """The workers of a run.
 
     Args:
-        package: Ray.
+        pool: where workers come from.
         wanted: how the run uses it.
         asked: what was asked for.
         lock: the lock of the run directory.
         display: what a person sees.
-        cpu_devices: how many cores a chunk was shared by when the run began; None if it begins now.
     """
 
-    def __init__(
-        self,
-        package: Any,
-        wanted: Ray,
-        asked: Request,
-        lock: Lock,
-        display: Display,
-        cpu_devices: int | None = None,
-    ):
-        self.ray, self.wanted, self.asked, self.lock, self.display = package, wanted, asked, lock, display
+    def __init__(self, pool: Pool, wanted: Ray | Processes, asked: Request, lock: Lock, display: Display):
+        self.pool, self.wanted, self.asked, self.lock, self.display = pool, wanted, asked, lock, display
         self.directory = lock.path.parent.resolve()
-        self.shape = worker_shape(package, wanted, cpu_devices)
-        # One that dies is replaced by a new one, not begun again: it would have lost the study.
-        self.actor = package.remote(Worker).options(max_restarts=0, **self.shape)
         job = Job(
             asked.study,
             asked.population,
@@ -64,11 +56,13 @@ class Crew:
             asked.keep_best,
             asked.checkpoint_minutes,
             lock.holder(),
-            wanted.workers or slots(package, self.shape),
+            pool.room(),
+            pool.neighbours(),
         )
-        self.job = package.put(job)
+        self.job = pool.share(job)
         self.idle: list[Hand] = []
         self.starting: dict[Any, Hand] = {}
+        self.measuring: dict[Any, Hand] = {}
         self.running: dict[Any, Assignment] = {}
         self.count = self.false_starts = self.finished = 0
         self.patience = time.monotonic() + PATIENCE_SECONDS
@@ -76,7 +70,7 @@ class Crew:
         self.pattern: Pattern | None = None
 
     def plan(self, members_per_chunk: int | None, began: Began | None) -> Plan:
-        """Lets the first worker measure, and returns the plan.
+        """Lets workers measure, and returns the plan of the first that has.
 
         Args:
             members_per_chunk: how many members run at once; None measures and chooses.
@@ -86,21 +80,12 @@ class Crew:
             StudyError: workers do not start, or cannot plan.
         """
         while self.pattern is None:
-            self._staff(
-                len(self.asked.population)
-            )  # all of them, so that they are there once there is a plan
-            self._wait(list(self.starting))
-            if self.idle:
-                hand = self.idle.pop()
-                try:
-                    self.pattern = self.ray.get(hand.actor.measure.remote(members_per_chunk, began))
-                    self.idle.append(hand)
-                except self.ray.exceptions.RayActorError as error:
-                    self._false_start(hand, error)
-                except self.ray.exceptions.RayTaskError as error:
-                    raise StudyError(
-                        f"`a worker can plan the study` must hold, but got {_last_line(error)}"
-                    ) from error
+            self._staff(len(self.asked.population))
+            # All measure, so that each has compiled what it needs when the first says how to go on.
+            for hand in self.idle:
+                self.measuring[self.pool.call(hand.worker, "measure", members_per_chunk, began)] = hand
+            self.idle.clear()
+            self._wait()
         return Plan(self.asked.population, self.pattern.devices, self.pattern.most, self.pattern.setting)
 
     def train(
@@ -122,14 +107,14 @@ class Crew:
             StudyError: workers do not start, or no chunk of the run can be trained.
         """
         waiting = collections.deque(Task(chunk) for chunk in chunks)
-        shared = self.ray.put(population), self.ray.put(dict(sources))
+        shared = self.pool.share(population), self.pool.share(dict(sources))
         while waiting or self.running:
             self._staff(len(waiting) + len(self.running))
             while waiting and self.idle:
                 hand, task = self.idle.pop(), waiting.popleft()
-                found = hand.actor.train.remote(self.pattern, shared[0], task.chunk, shared[1])
+                found = self.pool.call(hand.worker, "train", self.pattern, shared[0], task.chunk, shared[1])
                 self.running[found] = Assignment(hand, task)
-            for reference in self._wait([*self.running, *self.starting]):
+            for reference in self._wait():
                 assignment = self.running.pop(reference)
                 outcome = self._outcome(reference, assignment)
                 waiting.extendleft(self._judge(population, assignment, outcome, finished))
@@ -142,46 +127,42 @@ class Crew:
 
     def _staff(self, tasks: int) -> None:
         """Asks for workers, as many as there are tasks and room for."""
-        room = self.wanted.workers or slots(self.ray, self.shape)
-        there = len(self.idle) + len(self.starting) + len(self.running)
-        for _ in range(min(tasks, room) - there):
+        there = sum(map(len, (self.idle, self.starting, self.measuring, self.running)))
+        for _ in range(min(tasks, self.pool.room()) - there):
             self.count += 1
             name = f"worker-{self.count}"
-            hand = Hand(name, self.actor.remote(name, self.shape["num_cpus"], self._accelerated()))
-            self.starting[hand.actor.begin.remote(self.job)] = hand
+            hand = Hand(name, self.pool.hire(name))
+            self.starting[self.pool.call(hand.worker, "begin", self.job)] = hand
 
-    def _accelerated(self) -> bool:
-        return bool(self.shape["num_gpus"] or self.shape["resources"].get("TPU"))
-
-    def _wait(self, references: list[Any]) -> list[Any]:
+    def _wait(self) -> list[Any]:
         """Waits a moment; takes workers in that have begun, and returns the tasks that have ended."""
+        references = [*self.running, *self.starting, *self.measuring]
         if not references:
             time.sleep(WAIT_SECONDS)
             return []
-        ready, _ = self.ray.wait(references, num_returns=len(references), timeout=0)
-        if not ready:
-            ready, _ = self.ray.wait(references, num_returns=1, timeout=WAIT_SECONDS)
+        ready = self.pool.ready(references, WAIT_SECONDS)
         for reference in ready:
             if reference in self.starting:
                 self._take_in(reference, self.starting.pop(reference))
+            elif reference in self.measuring:
+                self._hear(reference, self.measuring.pop(reference))
         self.display.staff(len(self.idle) + len(self.running))
-        if self.idle or self.running:
+        if self.idle or self.measuring or self.running:
             self.patience = float("inf")
         elif time.monotonic() > self.patience:
             self.patience = float("inf")  # said once
-            cpus, gpus = self.shape["num_cpus"], self.shape["num_gpus"]
-            self.display.note(f"still waiting for a worker of {cpus} CPUs and {gpus} GPUs; see `ray status`")
+            self.display.note(f"still waiting for a worker of {self.pool.wants()}")
         return [reference for reference in ready if reference in self.running]
 
     def _take_in(self, reference: Any, hand: Hand) -> None:
         try:
-            self.ray.get(reference)
+            self.pool.answer(reference)
             self.idle.append(hand)
             self.false_starts = 0
-        except self.ray.exceptions.RayActorError as error:
+        except Died as error:
             self._false_start(hand, error)
-        except Exception as error:  # what unpickling the study raises is the study's own
-            said = _last_line(error)
+        except Failed as error:
+            said = str(error)
             missing = "ModuleNotFoundError" in said or "ImportError" in said
             hint = (
                 "; install it there, or name it in sweeps.ray(runtime_env=...)"
@@ -190,26 +171,39 @@ class Crew:
             )
             raise StudyError(f"`a worker can take the study` must hold, but got {said}{hint}") from error
 
+    def _hear(self, reference: Any, hand: Hand) -> None:
+        """Takes what a worker has measured for the plan, if it is the first."""
+        try:
+            found = self.pool.answer(reference)
+            count_elsewhere(found.programs)
+            self.pattern = self.pattern or found
+            self.idle.append(hand)
+        except Died as error:
+            self._false_start(hand, error)
+        except Failed as error:
+            raise StudyError(f"`a worker can plan the study` must hold, but got {error}") from error
+
     def _false_start(self, hand: Hand, error: Exception) -> None:
         self.false_starts += 1
         self._dismiss(hand)
         if self.false_starts >= FALSE_STARTS:
             raise StudyError(
-                f"`workers start` must hold, but got {self.false_starts} in a row that died: {_cause(error)}"
+                f"`workers start` must hold, but got {self.false_starts} in a row that died: {error}"
             ) from error
 
     def _outcome(self, reference: Any, assignment: Assignment) -> Outcome:
         """What became of a task that has ended."""
         try:
-            outcome = self.ray.get(reference)
+            outcome = self.pool.answer(reference)
+            count_elsewhere(outcome.programs)
             if outcome.error is not None and OUT_OF_MEMORY in outcome.error:
                 self._dismiss(assignment.hand)  # a new process begins with all of its memory
             else:
                 self.idle.append(assignment.hand)
             return outcome
-        except self.ray.exceptions.RayError as error:
+        except (Died, Failed) as error:
             self._dismiss(assignment.hand)
-            return Outcome(0, _cause(error))
+            return Outcome(0, str(error))
 
     def _judge(
         self,
@@ -294,21 +288,20 @@ class Crew:
         return LEAST_LIMIT + LIMIT_FACTOR * expected
 
     def _dismiss(self, hand: Hand) -> None:
-        with contextlib.suppress(Exception):  # it may be dead already
-            self.ray.kill(hand.actor)
+        self.pool.dismiss(hand.worker)
         roster.forget(self.directory, hand.name)
 
     def disband(self) -> None:
         """Ends all workers."""
-        hands = [*self.idle, *self.starting.values(), *(each.hand for each in self.running.values())]
-        for hand in hands:
-            self._dismiss(hand)
+        beginning = [*self.starting.values(), *self.measuring.values()]
+        hands = [*self.idle, *beginning, *(each.hand for each in self.running.values())]
+        self.pool.disband([hand.worker for hand in hands])
         roster.disband(self.directory)
 
 
 @contextlib.contextmanager
 def gathered(
-    wanted: Ray,
+    wanted: Ray | Processes,
     asked: Request,
     lock: Lock,
     display: Display,
@@ -318,7 +311,7 @@ def gathered(
     """A crew, which is disbanded when the block is left.
 
     Args:
-        wanted: how the run uses Ray.
+        wanted: Ray, or processes of this host.
         asked: what was asked for.
         lock: the lock of the run directory.
         display: what a person sees.
@@ -328,22 +321,14 @@ def gathered(
     Raises:
         StudyError: there is no Ray, no cluster, or no node that is large enough.
     """
-    with connected(wanted, asked.study, signals) as package:
-        crew = Crew(package, wanted, asked, lock, display, cpu_devices)
+    with contextlib.ExitStack() as last:
+        if isinstance(wanted, Ray):
+            package = last.enter_context(connected(wanted, asked.study, signals))
+            pool = RayPool(package, wanted, cpu_devices)
+        else:
+            pool = ProcessPool(wanted)
+        crew = Crew(pool, wanted, asked, lock, display)
         try:
             yield crew
         finally:
             crew.disband()
-
-
-def _last_line(error: Exception) -> str:
-    """What the worker's own exception said, without the frames around it."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
-
-
-def _cause(error: Exception) -> str:
-    """Why a worker died, as far as Ray knows, in one line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    said = next((line for line in lines if "memory" in line.lower()), lines[0] if lines else "")
-    return f"{type(error).__name__}: {said}"

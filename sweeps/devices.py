@@ -1,4 +1,4 @@
-"""How many XLA devices a CPU is split into."""
+"""How many XLA devices a CPU is split into, and whether JAX has begun to use them."""
 
 import math
 import os
@@ -9,9 +9,25 @@ import jax
 
 
 def cpu_cores() -> int:
-    """How many cores this process may use: its affinity, capped by the limit of its cgroup."""
+    """How many cores this process may use: its affinity, the limit of its cgroup, and at most `NPROC`.
+
+    The environment variable `NPROC` is what XLA takes as the number of threads.
+    """
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, math.ceil(min(affinity, _cgroup_cores())))
+    asked = os.environ.get("NPROC", "")
+    most = int(asked) if asked.isdigit() and int(asked) > 0 else math.inf
+    return max(1, math.ceil(min(affinity, _cgroup_cores(), most)))
+
+
+def jax_is_used() -> bool:
+    """Whether JAX has begun to use its devices in this process, so that their number is fixed."""
+    before = jax.config.jax_num_cpu_devices  # pyright: ignore[reportAttributeAccessIssue]
+    try:
+        jax.config.update("jax_num_cpu_devices", before + 1 if before > 0 else 1)
+    except RuntimeError:
+        return True
+    jax.config.update("jax_num_cpu_devices", before)
+    return False
 
 
 def use_cpu_cores() -> int:

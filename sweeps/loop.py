@@ -9,12 +9,14 @@ from typing import Any
 
 from sweeps import manifest, store
 from sweeps import schedule as schedules
-from sweeps.cluster import Ray, parse
+from sweeps.cluster import Ray
 from sweeps.course import Alone, run_in_memory, run_on_disk
+from sweeps.crew import gathered
 from sweeps.dashboard import reachable
 from sweeps.lock import Lock, locked
 from sweeps.population import baseline, gather, seeds_of
 from sweeps.preparation import Began, Examined, Plan, examine, plan_of, prepare, recorded_plan
+from sweeps.process_pool import Processes, begun, parse
 from sweeps.progress import Display
 from sweeps.proposals import Sampling, earlier_points
 from sweeps.request import Request, refuse_changes, request, request_again
@@ -59,8 +61,9 @@ def run(
             batches of points by what earlier ones scored.
         schedule: which members go on: `halving`, `hyperband` or `pbt`, or what `sweeps.halving(...)`,
             `sweeps.hyperband(...)` and `sweeps.pbt(...)` make; None lets all of them.
-        executor: where members are trained: None is this process, `ray` a Ray cluster on this machine, and
-            `sweeps.ray(...)` any; that needs `out`, on a path that all workers share.
+        executor: where members are trained: None is this process, `processes` one process per CPU core,
+            `ray` a Ray cluster on this machine, and `sweeps.ray(...)` any. All but the first need `out`, on a
+            path that all workers share.
         root_seed: what all randomness derives from, a whole number ≥ 0.
         devices: the devices that share the members; None takes all.
         members_per_chunk: how many members run at once; None measures and chooses.
@@ -95,7 +98,7 @@ def run(
         raise StudyError(f"`out` must be given to keep states, but got keep_best={keep_best} and no out")
     if checkpoint_minutes <= 0:
         raise StudyError(f"`0 < checkpoint_minutes` must hold, but got {checkpoint_minutes}")
-    executor = parse(executor)
+    executor = parse(executor, devices)
     if executor is not None and out is None:
         raise StudyError(
             "`out` must be given with an executor, a folder that all workers share, but got none"
@@ -117,7 +120,7 @@ def run(
             raise StudyError(f"`out` must be given with a storage, but got storage={storage!r} and no out")
         reachable(storage)
         wanted = wanted._replace(storage=storage)
-    with listening() as signals:
+    with begun(executor) as executor, listening() as signals:
         options = {"confirm": confirm, "reference": reference}
         results = _begin(wanted, out, executor, devices, members_per_chunk, progress, signals, options)
         return _confirmed(wanted, results, confirm, out, executor, devices, progress, signals)
@@ -155,13 +158,13 @@ def resume(
         KeyboardInterrupt: Ctrl-C, as in `run`.
         SystemExit: SIGTERM, likewise.
     """
-    directory, executor = Path(directory), parse(executor)
+    directory, executor = Path(directory), parse(executor, devices)
     recorded = store.read_manifest(directory)
     asked = request_again(recorded, study, samples, root_seed)
     if storage is not None:
         reachable(storage)
         asked = asked._replace(storage=storage)
-    with listening() as signals:
+    with begun(executor) as executor, listening() as signals:
         results = _go_on(directory, recorded, asked, executor, devices, progress, signals)
         again = recorded["confirm"]
         return _confirmed(asked, results, again, directory, executor, devices, progress, signals)
@@ -170,7 +173,7 @@ def resume(
 def _begin(
     wanted: Request,
     out: str | Path | None,
-    executor: Ray | None,
+    executor: Ray | Processes | None,
     devices: Sequence[Any] | None,
     members_per_chunk: int | None,
     progress: bool,
@@ -232,7 +235,7 @@ def _say_budget(wanted: Request, display: Display) -> None:
 
 @contextlib.contextmanager
 def _trainer(
-    executor: Ray | None,
+    executor: Ray | Processes | None,
     examined: Examined,
     wanted: Request,
     devices: Sequence[Any] | None,
@@ -241,12 +244,10 @@ def _trainer(
     signals: Signals,
     cpu_devices: int | None = None,
 ) -> Iterator[Any]:
-    """What plans and trains: this process, or the workers of a cluster."""
+    """What plans and trains: this process, or workers."""
     if executor is None:
         yield Alone(examined, wanted, devices, lock, display, signals)
         return
-    from sweeps.crew import gathered
-
     with gathered(executor, wanted, lock, display, signals, cpu_devices) as crew:
         yield crew
 
@@ -255,7 +256,7 @@ def _go_on(
     directory: Path,
     recorded: dict[str, Any],
     wanted: Request,
-    executor: Ray | None,
+    executor: Ray | Processes | None,
     devices: Sequence[Any] | None,
     progress: bool,
     signals: Signals,
@@ -301,7 +302,7 @@ def _confirmed(
     results: Results,
     count: int,
     out: str | Path | None,
-    executor: Ray | None,
+    executor: Ray | Processes | None,
     devices: Sequence[Any] | None,
     progress: bool,
     signals: Signals,

@@ -48,6 +48,8 @@ class Bench(NamedTuple):
         root: the root key, on the devices.
         train: the training data, on the devices.
         evaluation: the evaluation data, on the devices.
+        workers: how many processes share the members, each with such devices.
+        neighbours: how many of them share this host's memory.
     """
 
     study: Study
@@ -57,6 +59,8 @@ class Bench(NamedTuple):
     root: Any
     train: Any
     evaluation: Any
+    workers: int = 1
+    neighbours: int = 1
 
 
 def place(study: Study, population: Population, mesh: Any, root_seed: int) -> Bench:
@@ -93,7 +97,7 @@ def choose(
         remember: whether an earlier choice will do; False compiles two widths in any case, so that the
             memory per member is known.
     """
-    study, devices = bench.study, bench.mesh.size
+    study, devices, shares = bench.study, bench.mesh.size, bench.mesh.size * bench.workers
     members = int((bench.population.groups == bench.group).sum())
     remembered = _memory_file(bench, members) if remember and most is None else None
     if remembered is not None and remembered.exists():
@@ -113,9 +117,9 @@ def choose(
         member_bytes += 2 * largest_array(
             study, bench.population.statics[bench.group], _members(bench, devices).values
         )
-    width = planning.first_width(member_bytes, members, devices, accelerator)
-    limit = min(most or planning.MOST_PER_DEVICE, 2 ** int(np.ceil(np.log2(-(-members // devices)))))
-    width, available = min(width, limit), available_bytes(bench.mesh)
+    width = planning.first_width(member_bytes, members, shares, accelerator)
+    limit = min(most or planning.MOST_PER_DEVICE, 2 ** int(np.ceil(np.log2(-(-members // shares)))))
+    width, available = min(width, limit), available_bytes(bench.mesh, bench.neighbours)
 
     compiled = [measure(bench, programs(loop), width, available)]
     while compiled[-1].bytes_per_device > available and width > 1:
@@ -129,7 +133,7 @@ def choose(
     while True:
         memory = planning.fit_memory(compiled)
         limit = min(limit, planning.widest(memory, available)) if memory else limit
-        following = planning.next_width(tried, work, devices, limit)
+        following = planning.next_width(tried, work, shares, limit)
         if following is None:
             break
         tried.append(measure(bench, programs(loop), following, available))
@@ -143,7 +147,7 @@ def choose(
     if not accelerator:
         # A convolution that is not lowered may be slow in any loop inside a program.
         others = ["host"] if "stablehlo.convolution" in step.as_text() else []
-        if planning.worth_trying(tried, work, devices):
+        if planning.worth_trying(tried, work, shares):
             others.append("scan" if loop == "map" else "map")
         tried += [measure(bench, programs(other), best.per_device, available) for other in others]
         best = planning.fastest(tried)
@@ -189,12 +193,17 @@ def measure(bench: Bench, program: execute.Program, per_device: int, available: 
     return Measurement(per_device, program.loop, min(times), compiled, needed)
 
 
-def available_bytes(mesh: Any) -> float:
-    """The memory that one device may use: an accelerator's own, or its share of half of the free RAM."""
+def available_bytes(mesh: Any, neighbours: int = 1) -> float:
+    """The memory that one device may use: an accelerator's own, or its share of half of the free RAM.
+
+    Args:
+        mesh: the devices.
+        neighbours: how many processes share the RAM, each with as many devices.
+    """
     stats = mesh.devices.flat[0].memory_stats()
     if stats and "bytes_limit" in stats:
         return planning.MEMORY_SHARE * (stats["bytes_limit"] - stats.get("bytes_in_use", 0))
-    return free_ram() / 2 / mesh.size
+    return free_ram() / 2 / mesh.size / neighbours
 
 
 def free_ram(root: Path = Path("/")) -> float:
@@ -259,7 +268,7 @@ def _memory_file(bench: Bench, members: int) -> Path | None:
     device = bench.mesh.devices.flat[0]
     batch = example_batch(bench.study)
     told = [
-        device.platform, device.device_kind, bench.mesh.size, jax.__version__, os.cpu_count(),
+        device.platform, device.device_kind, bench.mesh.size, bench.workers, jax.__version__, os.cpu_count(),
         bench.population.config.__qualname__, bench.population.config.__module__,
         str(bench.population.statics[bench.group]), sorted(bench.population.columns), members,
         bench.study.steps,

@@ -100,6 +100,22 @@ def cut(groups: np.ndarray, devices: int, most: int, only: np.ndarray | None = N
     return chunks
 
 
+def balanced(members: int, most: int, workers: int) -> int:
+    """The members per chunk with which workers end together: as many chunks for each.
+
+    Args:
+        members: how many members the largest group has.
+        most: the largest width wanted.
+        workers: how many take chunks.
+
+    Example:
+        >>> balanced(20, most=8, workers=2)
+        5
+    """
+    each = -(-members // (most * workers))
+    return min(most, -(-members // (each * workers)))
+
+
 def compact(groups: np.ndarray, devices: int, widths: Mapping[int, int], only: np.ndarray) -> list[Chunk]:
     """Gathers what is left of a population into full chunks again.
 

@@ -122,6 +122,8 @@ def prepare(
     members_per_chunk: int | None = None,
     remember: bool = True,
     began: Began | None = None,
+    workers: int = 1,
+    neighbours: int = 1,
 ) -> Prepared:
     """Plans the chunks of a study.
 
@@ -133,6 +135,8 @@ def prepare(
         remember: whether an earlier choice will do; False measures at two widths in any case.
         began: what the run was planned with, if it goes on: as many devices, or all there are, with as many
             members each. Overrules the members per chunk.
+        workers: how many processes share the members, each with such devices.
+        neighbours: how many of them share this host's memory.
 
     Raises:
         StudyError: not one member fits into the memory, or the data cannot be read once per chunk.
@@ -156,6 +160,7 @@ def prepare(
         return found
 
     bench = measurement.place(study, population, mesh, root_seed)
+    bench = bench._replace(workers=workers, neighbours=neighbours)
     most = members_per_chunk
     if choice is not None:
         most = most or choice.per_device * mesh.size
@@ -169,7 +174,9 @@ def prepare(
         per_device = None if most is None else max(1, most // mesh.size)
         statics = population.statics[bench.group]
         choice = measurement.choose(bench, lambda loop: programs(statics, loop), per_device, remember)
-    most = choice.per_device * mesh.size if most is None else most
+    if most is None:
+        most = choice.per_device * mesh.size
+        most = planning.balanced(largest, most, workers) if workers > 1 else most
     chunks = planning.cut(population.groups, mesh.size, most)
     chunks = [chunk._replace(stop=study.steps) for chunk in chunks]
     if study.trial.data is not None and is_stream(study.trial.data.train):

@@ -1,4 +1,4 @@
-"""One worker of a run on several machines: a JAX process that trains chunks into the run directory."""
+"""One worker of a run: a JAX process with devices of its own that trains chunks into the run directory."""
 
 import os
 import socket
@@ -38,6 +38,7 @@ class Job(NamedTuple):
         checkpoint_minutes: how long to train between two checkpoints.
         holder: what the lock says of the process that runs the directory.
         workers: how many workers there may be.
+        neighbours: how many of them share the memory of one host.
     """
 
     study: Study
@@ -48,6 +49,7 @@ class Job(NamedTuple):
     checkpoint_minutes: float | int
     holder: dict[str, Any]
     workers: int
+    neighbours: int
 
 
 class Pattern(NamedTuple):
@@ -60,6 +62,7 @@ class Pattern(NamedTuple):
         setting: the numerical setting.
         seconds_per_step: of a whole chunk.
         compile_seconds: what compiling its program took.
+        programs: how many programs the worker has asked for, and how many of them the cache had.
     """
 
     devices: int
@@ -68,6 +71,7 @@ class Pattern(NamedTuple):
     setting: dict[str, Any]
     seconds_per_step: float
     compile_seconds: float
+    programs: tuple[int, int]
 
 
 class Outcome(NamedTuple):
@@ -77,11 +81,13 @@ class Outcome(NamedTuple):
         diverged: how many of its members diverged.
         error: why it could not be trained; None if it is committed.
         details: where that happened.
+        programs: how many programs the worker has asked for meanwhile, and how many of them the cache had.
     """
 
     diverged: int
     error: str | None = None
     details: str = ""
+    programs: tuple[int, int] = (0, 0)
 
 
 class Worker:
@@ -91,15 +97,20 @@ class Worker:
         name: what it is called in the run directory.
         cpus: how many cores it has, each of them a device.
         accelerated: whether it has accelerators, which are its devices then.
+        alone: whether it has these cores to itself; otherwise the system spreads processes over them.
+
+    Attributes:
+        signals: what has it stop between spans, a checkpoint kept.
     """
 
-    def __init__(self, name: str, cpus: int, accelerated: bool):
-        self.name, self.cores = name, claim(cpus)
+    def __init__(self, name: str, cpus: int, accelerated: bool, alone: bool = True):
+        self.name, self.cores, self.signals = name, claim(cpus) if alone else [], Signals()
         # Before anything is unpickled: arrays among it would start JAX with other devices.
         jax.config.update("jax_num_cpu_devices", cpus)
         if not accelerated:
             jax.config.update("jax_platforms", "cpu")
         compilation.use_cache()
+        self.programs = compilation.count_programs()
         self.prepared: dict[Began, Prepared] = {}
 
     def begin(self, job: Job) -> dict[str, Any]:
@@ -125,7 +136,10 @@ class Worker:
         """
         job = self.job
         examined = Examined(job.study, job.population, {})
-        prepared = prepare(examined, job.root_seed, None, members_per_chunk, began=began)
+        prepared = prepare(
+            examined, job.root_seed, None, members_per_chunk,
+            began=began, workers=job.workers, neighbours=job.neighbours,
+        )  # fmt: skip
         found, bench = prepared.choice, prepared.bench
         timed = [each for each in found.measurements if (each.per_device, each.loop) == found[:2]]
         if not timed:
@@ -134,7 +148,10 @@ class Worker:
         (_, _, seconds_per_step, compile_seconds, _), *_ = timed
         plan = plan_of(prepared)
         self.prepared[Began(plan.devices, plan.most, found.loop)] = prepared
-        return Pattern(plan.devices, plan.most, found.loop, plan.setting, seconds_per_step, compile_seconds)
+        return Pattern(
+            plan.devices, plan.most, found.loop, plan.setting,
+            seconds_per_step, compile_seconds, self.programs.taken(),
+        )  # fmt: skip
 
     def train(
         self, pattern: Pattern, population: Population, chunk: Chunk, sources: Mapping[int, int]
@@ -153,7 +170,7 @@ class Worker:
         job, folder = self.job, self.directory / store.CHUNKS / chunk.name
         # A record of nothing yet: what comes next may take the compiler a while.
         record = Record(self.directory, self.name, (self.directory / LOCK, job.holder), job.workers)
-        display, signals = Display(len(chunk.members), 1, shown=False), Signals()
+        display = Display(len(chunk.members), 1, shown=False)
         try:
             record.say(
                 {"chunk": chunk.name, "members": len(chunk.members), "step": chunk.start, "steps": chunk.stop}
@@ -161,11 +178,11 @@ class Worker:
             if not folder.exists():  # an earlier attempt may have come so far, and died before it said so
                 now = self._prepared(pattern, population)
                 place = Place(self.directory, Writer(self.directory, 60 * job.checkpoint_minutes), record)
-                trained = train(now, chunk, Pace(), display, signals, place, sources)
+                trained = train(now, chunk, Pace(), display, self.signals, place, sources)
                 record.check()
                 commit(job.study, self.directory, job.keep_best, [(chunk, trained)])
             status = store.read_chunk(folder)[0]["status"].to_pylist()
-            return Outcome(status.count("diverged"))
+            return Outcome(status.count("diverged"), programs=self.programs.taken())
         except Superseded:
             raise
         except MemoryError as error:

@@ -23,7 +23,7 @@ import numpy as np
 from tests.benchmarks.contenders import ROOT, Contender, Timing, alternate, cores, ratios
 
 ENGINE, TORCH = "sweeps", "PyTorch, one process per core"
-WORKERS = "sweeps, one worker per core"  # what `--executor ray --worker-cpus 1` comes to on one machine
+WORKERS = "sweeps, one worker per core"  # what `--executor processes` comes to
 # Multiply-adds of the matrix products of one step of the MLP: forward, gradients of the weights, and
 # gradients of the hidden layers' inputs.
 MLP_FLOPS = 2 * 128 * (2 * (64 * 128 + 128 * 128 + 128 * 10) + 128 * 128 + 128 * 10)

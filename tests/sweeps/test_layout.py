@@ -16,8 +16,9 @@ ORDER = """
     dashboard export report.wording report.axes report.marginals report.drawing report.figures
     report.importance report.curves report.columns report.outcomes report.markup report.panels
     report.training_panels report.sentence report.reproduction report.page report.claims tuning compilation
-    cores roster progress signals preparation training handover worker cluster assignment crew course loop
-    repetition status report.summary studies reference reproduction arguments cli
+    cores roster progress signals preparation training handover worker pool cluster ray_pool fork_server
+    process_pool assignment crew course loop repetition status report.summary studies reference reproduction
+    arguments cli
 """.split()
 
 

@@ -35,13 +35,13 @@ def test_a_width_that_does_not_fit_is_halved_before_it_is_run(monkeypatch):
     narrow_bytes = measurement.measure(
         wide.bench, wide.programs(population.statics[0], "scan"), 4, 1e12
     ).bytes_per_device
-    monkeypatch.setattr(measurement, "available_bytes", lambda mesh: narrow_bytes * 1.05)
+    monkeypatch.setattr(measurement, "available_bytes", lambda mesh, neighbours: narrow_bytes * 1.05)
     monkeypatch.setattr(measurement, "_memory_file", lambda bench, members: None)
     prepared = prepare(examine(study, population), 0)
     assert wide.choice.per_device > 4 >= prepared.choice.per_device
     assert prepared.choice.memory is not None
     assert all(len(chunk.members) <= 8 for chunk in prepared.chunks)
-    monkeypatch.setattr(measurement, "available_bytes", lambda mesh: 100.0)
+    monkeypatch.setattr(measurement, "available_bytes", lambda mesh, neighbours: 100.0)
     with pytest.raises(StudyError, match="one member fits into the device's memory"):
         prepare(examine(study, population), 0)
 

@@ -13,11 +13,12 @@ import pytest
 from rich.console import Console
 
 import sweeps
-from sweeps import cluster, roster, store
+from sweeps import cluster, ray_pool, roster, store
 from sweeps.cli import main
 from sweeps.cores import claim
 from sweeps.lock import LOCK, locked
 from sweeps.planning import Chunk
+from sweeps.process_pool import parse
 from sweeps.progress import Display, Running
 from sweeps.roster import Record, Superseded
 from sweeps.status import status
@@ -39,15 +40,17 @@ def test_what_cannot_be_a_worker_is_refused(options, message):
         sweeps.ray(**options)
 
 
-def test_an_executor_is_ray_or_nothing(tmp_path):
+def test_an_executor_is_one_of_three(tmp_path):
     study = tiny_networks.study(10)
-    assert cluster.parse(None) is None and cluster.parse("ray") == sweeps.ray()
+    assert parse(None, None) is None and parse("ray", None) == sweeps.ray()
     with pytest.raises(
-        sweeps.StudyError, match="`executor is None, ray, or what sweeps.ray.* but got 'dask'"
+        sweeps.StudyError, match="`executor is None, processes, ray, or what.* but got 'dask'"
     ):
         sweeps.run(study, executor="dask", out=tmp_path / "run")
     with pytest.raises(sweeps.StudyError, match="`out` must be given with an executor"):
         sweeps.run(study, executor="ray")
+    with pytest.raises(sweeps.StudyError, match="`out` must be given with an executor"):
+        sweeps.run(study, executor="processes")
 
 
 def test_without_ray_the_line_to_install_it_is_said(tmp_path, monkeypatch):
@@ -62,7 +65,12 @@ def test_without_ray_the_line_to_install_it_is_said(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--executor", "dask"], "`executor is None, ray"),
+        (
+            ["--executor", "dask"],
+            "`--executor is processes, inline, ray` must hold, but got 'dask'",
+        ),
+        (["--executor", "process"], "but got 'process'; did you mean processes?"),
+        (["--executor", "inline", "--address", "auto"], "must be given with --address, but got inline"),
         (["--worker-cpus", "2"], "`--executor ray` must be given with --worker-cpus, but got none"),
         (["--devices", "99"], "devices <= "),
     ],
@@ -96,19 +104,19 @@ class Cluster:
 
 def test_workers_take_the_smallest_node_unless_told():
     two = Cluster({"CPU": 8.0}, {"CPU": 4.0}, {"memory": 1.0})
-    shape = cluster.worker_shape(two, sweeps.ray(), None)
-    assert shape == {"num_cpus": 4, "num_gpus": 0, "resources": {}} and cluster.slots(two, shape) == 3
-    assert cluster.worker_shape(two, sweeps.ray(), 2)["num_cpus"] == 2  # a run that began on two cores
+    shape = ray_pool.worker_shape(two, sweeps.ray(), None)
+    assert shape == {"num_cpus": 4, "num_gpus": 0, "resources": {}} and ray_pool.slots(two, shape) == 3
+    assert ray_pool.worker_shape(two, sweeps.ray(), 2)["num_cpus"] == 2  # a run that began on two cores
     both = Cluster({"CPU": 8.0, "GPU": 4.0}, {"CPU": 8.0, "GPU": 2.0})
-    shape = cluster.worker_shape(both, sweeps.ray(worker_cpus=1), None)
-    assert shape["num_gpus"] == 2 and cluster.slots(both, shape) == 3
-    shape = cluster.worker_shape(both, sweeps.ray(worker_cpus=1, worker_gpus=1), None)
-    assert cluster.slots(both, shape) == 6
+    shape = ray_pool.worker_shape(both, sweeps.ray(worker_cpus=1), None)
+    assert shape["num_gpus"] == 2 and ray_pool.slots(both, shape) == 3
+    shape = ray_pool.worker_shape(both, sweeps.ray(worker_cpus=1, worker_gpus=1), None)
+    assert ray_pool.slots(both, shape) == 6
     with pytest.raises(
         sweeps.StudyError, match="`a node has room for a worker of 16 CPUs and 0 GPUs`.*CPU 8"
     ):
-        cluster.worker_shape(two, sweeps.ray(worker_cpus=16), None)
-    assert cluster.worker_shape(two, sweeps.ray(worker_cpus=16, workers=2), None)["num_cpus"] == 16
+        ray_pool.worker_shape(two, sweeps.ray(worker_cpus=16), None)
+    assert ray_pool.worker_shape(two, sweeps.ray(worker_cpus=16, workers=2), None)["num_cpus"] == 16
 
 
 CLAIM = """
