@@ -82,6 +82,7 @@ def serving() -> Iterator[ForkServer]:
             server = subprocess.Popen(
                 [sys.executable, "-m", "sweeps.fork_server", str(theirs.fileno())],
                 env=os.environ | {"PYTHONPATH": path}, pass_fds=[theirs.fileno()], stdin=subprocess.PIPE,
+                process_group=0,  # out of Ctrl-C's reach while it begins
             )  # fmt: skip
             assert server.stdin is not None  # it was asked for
             with server.stdin as stdin:
