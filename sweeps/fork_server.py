@@ -71,12 +71,12 @@ class ForkServer(NamedTuple):
 def serving() -> Iterator[ForkServer]:
     """A server, which ends with the block and with this process, and so do all workers.
 
-    It is a copy of this process if JAX has not been used here; otherwise a new one, which imports what this
-    one has on its path.
+    It is a copy of this process if that has no threads that would be lost, JAX's or Python's; otherwise a new
+    one, which imports what this one has on its path.
     """
     mine, theirs = socket.socketpair()
     with mine, theirs:
-        if jax_is_used():
+        if jax_is_used() or threading.active_count() > 1:
             settings = {name: getattr(jax.config, name) for name in SETTINGS}
             path = os.pathsep.join(place or os.getcwd() for place in sys.path)
             server = subprocess.Popen(

@@ -45,3 +45,12 @@ def test_the_limit_of_a_cgroup(files, expected, tmp_path):
     for name, text in files.items():
         (tmp_path / name).write_text(text)
     assert devices._cgroup_cores(tmp_path) == expected
+
+
+def test_whether_jax_is_used_is_told_without_using_it():
+    look = "(jax_is_used(), jax.config.jax_num_cpu_devices)"
+    code = f"import jax; from sweeps.devices import jax_is_used; print({look}, {look}); "
+    code += f"jax.devices(); print({look})"
+    done = printed("import jax; jax.config.update('jax_num_cpu_devices', 3); " + code)
+    assert done.stdout == "(False, 3) (False, 3)\n(True, 3)\n", done.stderr
+    assert printed(f"{code}; print(jax.local_device_count())").stdout.endswith("\n1\n")
