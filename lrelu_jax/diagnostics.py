@@ -20,7 +20,8 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, jaxpr_as_fun
 from jaxtyping import Array, ArrayLike, Bool, Float, Integer, Shaped
 
 from . import linen, modules
-from .rectify import NEGATIVE, POSITIVE, ZERO, as_floating, branch
+from .rectify import as_floating
+from .signs import NEGATIVE, POSITIVE, ZERO, branch
 
 Counts: TypeAlias = Integer[Array, "*members units"] | Integer[np.ndarray, " units"]
 

@@ -6,7 +6,6 @@ A rectifier here is `x` for x > 0 and `alpha * g(x)` for x < 0, where g is the i
 
 import difflib
 import functools
-import math
 from typing import Any, Literal, TypeAlias, get_args
 
 import jax
@@ -15,14 +14,14 @@ import numpy as np
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 from jax.custom_derivatives import SymbolicZero
-from jaxtyping import Array, ArrayLike, Bool, Float, Int, Int8
+from jaxtyping import Array, ArrayLike, Float, UInt16
+
+from .exponential import exp, expm1
+from .signs import NAN, NEGATIVE, ZERO, branch, is_negative, is_positive, is_zero
 
 Side: TypeAlias = Literal["left", "right", "midpoint"]
 Subgradient: TypeAlias = str | ArrayLike
 """A `Side` or a real scalar, traced or not."""
-
-NEGATIVE, ZERO, POSITIVE, NAN = -1, 0, 1, 2
-LOG_2 = 0.693115234375, 3.1946184945309417e-05  # the first has so few digits that n times it is exact
 
 keep_branches = jax.checkpoint_policies.save_only_these_names("lrelu_jax.branch")
 """A `jax.checkpoint` policy that keeps which piece each element is on, one byte, and nothing else."""
@@ -68,7 +67,7 @@ def _rectifier(
     slope = None if alpha is None else _parameter(name, "alpha", alpha, dtype)
     match side:
         case "left":
-            derivative = slope
+            derivative = None  # the slope itself, and so nothing more to keep or to choose
         case "right":
             derivative = jnp.ones((), dtype)
         case "midpoint":
@@ -77,7 +76,8 @@ def _rectifier(
             derivative = None if at_zero is None else _parameter(name, "subgradient", at_zero, dtype)
     # Equal ranks, not equal shapes: a slope broadcast here would be kept whole for the backward pass.
     rank = max(x.ndim, 0 if slope is None else slope.ndim)
-    return _rectify(_with_rank(x, rank), _with_rank(slope, rank), _with_rank(derivative, rank), exponential)
+    x, slope, derivative = (_with_rank(array, rank) for array in (x, slope, derivative))
+    return _rectify(x, slope, derivative, side == "left", exponential)
 
 
 def as_floating(name: str, x: ArrayLike) -> Float[Array, "..."]:
@@ -147,79 +147,50 @@ def _with_rank(array: Any, rank: int) -> Any:
     return jnp.reshape(array, (1,) * (rank - array.ndim) + array.shape)
 
 
-def _is_positive(x: Float[Array, "..."]) -> Bool[Array, "..."]:
-    return (_bits(x) > 0) & ~jnp.isnan(x)
-
-
-def _is_negative(x: Float[Array, "..."]) -> Bool[Array, "..."]:
-    bits = _bits(x)
-    return ((bits ^ jnp.iinfo(bits.dtype).min) > 0) & ~jnp.isnan(x)
-
-
-def _bits(x: Float[Array, "..."]) -> Int[Array, "..."]:
-    """Bits to compare instead of floats: XLA's CPU backend compares a subnormal equal to zero.
-
-    They may be ordered, but not tested by `bits << 1 == 0`, which LLVM makes a comparison of floats again.
-    """
-    if x.dtype.itemsize == 1:  # 8-bit floats have layouts of their own, and are all exact in float32
-        x = x.astype(jnp.float32)
-    return lax.bitcast_convert_type(x, jnp.dtype(f"int{8 * x.dtype.itemsize}"))
-
-
-def branch(x: Float[Array, "..."]) -> Int8[Array, "..."]:
-    """Which piece of the function each element is on: NEGATIVE, ZERO, POSITIVE or NAN, in one byte."""
-    # Sums, not selects between constants: a differentiated scan makes those whole arrays, read at each step.
-    nan = jnp.isnan(x).astype(jnp.int8)
-    return _is_positive(x).astype(jnp.int8) - _is_negative(x).astype(jnp.int8) + nan + nan
-
-
-def _expm1(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """`exp(x) - 1` for x <= 0, where XLA's own is 5 units in the last place off on CPU, and this at most 1.2.
-
-    With x = n log 2 + r it is 2^n (exp(r) - 1) + (2^n - 1), and for |r| <= log(2) / 2 a few terms of Taylor's
-    series are exp(r) - 1.
-    """
-    single = x.dtype == jnp.float32
-    digits, bias, integer, terms = (23, 127, jnp.int32, 7) if single else (52, 1023, jnp.int64, 13)
-    x = jnp.clip(x, -60, 0)  # -1 long before, and 2^n a normal number
-    n = jnp.round(x * (1 / math.log(2)))
-    r = (x - n * LOG_2[0]) - n * LOG_2[1]
-    series = jnp.full_like(x, 1 / math.factorial(terms))
-    for k in range(terms - 1, 1, -1):
-        series = series * r + 1 / math.factorial(k)
-    power = lax.bitcast_convert_type((n.astype(integer) + bias) << digits, x.dtype)
-    return power * (r + r * r * series) + (power - 1)
-
-
-@functools.partial(jax.custom_jvp, nondiff_argnums=(3,))
+@functools.partial(jax.custom_jvp, nondiff_argnums=(3, 4))
 def _rectify(
     x: Float[Array, "..."],
     slope: Float[Array, "..."] | None,
     at_zero: Float[Array, "..."] | None,
+    left: bool,
     exponential: bool,
 ) -> Float[Array, "..."]:
     if slope is None:
-        return jnp.where(_is_negative(x), 0, x)
-    wide = x.astype(slope.dtype)
-    below = slope * (_expm1(wide) if exponential else wide)
-    # A zero slope gives +0 also where the product would be -0, or NaN for -inf.
-    below = jnp.where(branch(slope) == ZERO, 0, below).astype(x.dtype)
-    return jnp.where(_is_negative(x), below, x)
+        below = jnp.zeros((), compute_dtype(x))
+    else:
+        wide = x.astype(slope.dtype)
+        below = slope * (expm1(wide, x.dtype) if exponential else wide)
+        # A zero slope gives +0 also where the product would be -0, or NaN for -inf.
+        below = jnp.where(branch(slope) == ZERO, 0, below)
+    if x.dtype != jnp.bfloat16:
+        return jnp.where(is_negative(x), below.astype(x.dtype), x)
+    # Between words of 16 bits: XLA's CPU backend chooses between bfloat16 in float32, and rounds once more.
+    chosen = jnp.where(is_negative(x), _bfloat16_bits(below), lax.bitcast_convert_type(x, jnp.uint16))
+    return lax.bitcast_convert_type(chosen, x.dtype)
+
+
+def _bfloat16_bits(x: Float[Array, "..."]) -> UInt16[Array, "..."]:
+    """Round float32 to bfloat16, half to even: as XLA does, but LLVM makes twice as wide vectors of it."""
+    bits = lax.bitcast_convert_type(x, jnp.uint32)
+    last = (bits >> 16) & 1
+    rounded = jnp.where(jnp.isnan(x), bits | 0x400000, bits + 0x7FFF + last)
+    return (rounded >> 16).astype(jnp.uint16)
 
 
 @functools.partial(_rectify.defjvp, symbolic_zeros=True)
-def _rectify_jvp(exponential: bool, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+def _rectify_jvp(left: bool, exponential: bool, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     x, slope, at_zero = primals
     dx, dslope, _ = tangents
-    y = _rectify(x, slope, at_zero, exponential)
+    y = _rectify(x, slope, at_zero, left, exponential)
     dtype = compute_dtype(x)
     dy = jnp.zeros(y.shape, dtype)
+    exponential = exponential and slope is not None  # of slope zero it is the leaky one
     # Under checkpoint the backward pass keeps a map's arguments and none of its intermediates: one byte of
     # branch per element, or for ELU x, from which its derivative is computed again.
     remember = functools.partial(jax.checkpoint, prevent_cse=False)
     if type(dx) is not SymbolicZero:
         kept = x if exponential else checkpoint_name(branch(x), "lrelu_jax.branch")
-        along_x = remember(functools.partial(_along_x, exponential))
+        along_x = remember(functools.partial(_along_x_exponential if exponential else _along_x, left))
         dy = along_x(kept, slope, at_zero, dx.astype(dtype))
     if type(dslope) is not SymbolicZero and dslope is not None:
         along_slope = remember(functools.partial(_along_slope, exponential))
@@ -227,29 +198,34 @@ def _rectify_jvp(exponential: bool, primals: tuple, tangents: tuple) -> tuple[Ar
     return y, dy.astype(x.dtype)
 
 
-def _along_x(exponential: bool, kept: Array, slope: Array | None, at_zero: Array | None, dx: Array) -> Array:
-    side = branch(kept) if exponential else kept
-    below = slope
-    if exponential and slope is not None:
-        # Selected before the exponential, which overflows for the x that do not need it.
-        below = slope * jnp.exp(jnp.where(side == NEGATIVE, kept, 0).astype(dx.dtype))
+def _along_x(left: bool, side: Array, slope: Array | None, at_zero: Array | None, dx: Array) -> Array:
+    pieces = ((side <= ZERO, slope),) if left else ((side == NEGATIVE, slope), (side == ZERO, at_zero))
     # The derivative first, then one product: in a select between products the transpose would multiply
     # the zeros of the branches not taken by NaN or infinity.
     derivative = jnp.where(side == NAN, jnp.nan, 1.0)
-    for piece, value in ((NEGATIVE, below), (ZERO, at_zero)):
-        derivative = jnp.where(side == piece, 0 if value is None else value, derivative)
+    for piece, value in pieces:
+        derivative = jnp.where(piece, 0 if value is None else value, derivative)
     dy = derivative * dx
     # A constant zero stops an infinite cotangent too, as in sqrt(relu(x)).
-    for piece, value in ((NEGATIVE, below), (ZERO, at_zero)):
+    for piece, value in pieces:
         if value is None:
-            dy = jnp.where(side == piece, 0, dy)
+            dy = jnp.where(piece, 0, dy)
     return dy
+
+
+def _along_x_exponential(left: bool, x: Array, slope: Array, at_zero: Array | None, dx: Array) -> Array:
+    # `exp` is 1 above zero, and NaN at NaN.
+    derivative = jnp.where(is_positive(x), 1, slope) * exp(x.astype(dx.dtype), x.dtype)
+    if not left:
+        derivative = jnp.where(is_zero(x), 0 if at_zero is None else at_zero, derivative)
+    dy = derivative * dx
+    return jnp.where(is_zero(x), 0, dy) if at_zero is None and not left else dy
 
 
 def _along_slope(exponential: bool, x: Array, dslope: Array) -> Array:
     # Selected before the product: 0 * inf would be NaN at x = +inf.
-    below = jnp.where(_is_positive(x), 0, x).astype(dslope.dtype)
+    below = jnp.where(is_positive(x), 0, x).astype(dslope.dtype)
     if exponential:
         one = jnp.ones((), dslope.dtype)
-        below = _rectify(below, one, one, True)
+        below = _rectify(below, one, None, True, True)
     return below * dslope

@@ -80,7 +80,7 @@ def alone(dtype: str, size: int, rounds: int) -> list[dict[str, Any]]:
 
 
 def exponential(dtype: str, size: int, rounds: int) -> tuple[float, float]:
-    """What no ELU can undercut: `exp(x)` and `g * exp(x)`, against copies that move the same bytes."""
+    """XLA's own `exp(x)` and `g * exp(x)` for comparison with ELU, against copies that move the same bytes."""
     x = jax.random.normal(jax.random.key(0), (size,), dtype)
     forward = ratios([compiled(jnp.exp, x), compiled(jnp.negative, x)], (x,), rounds)[0]
     product = compiled(lambda x, g: g * jnp.exp(x), x, x)
