@@ -17,7 +17,7 @@ from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, ArrayLike, Float, UInt16
 
 from .exponential import exp, expm1
-from .signs import NAN, NEGATIVE, ZERO, branch, is_negative, is_positive, is_zero
+from .signs import NAN, NEGATIVE, ZERO, branch, is_negative, is_positive, is_zero, positive_branch
 
 Side: TypeAlias = Literal["left", "right", "midpoint"]
 Subgradient: TypeAlias = str | ArrayLike
@@ -189,7 +189,8 @@ def _rectify_jvp(left: bool, exponential: bool, primals: tuple, tangents: tuple)
     # branch per element, or for ELU x, from which its derivative is computed again.
     remember = functools.partial(jax.checkpoint, prevent_cse=False)
     if type(dx) is not SymbolicZero:
-        kept = x if exponential else checkpoint_name(branch(x), "lrelu_jax.branch")
+        side = positive_branch if left else branch
+        kept = x if exponential else checkpoint_name(side(x), "lrelu_jax.branch")
         along_x = remember(functools.partial(_along_x_exponential if exponential else _along_x, left))
         dy = along_x(kept, slope, at_zero, dx.astype(dtype))
     if type(dslope) is not SymbolicZero and dslope is not None:

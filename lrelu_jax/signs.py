@@ -14,6 +14,12 @@ def branch(x: Float[Array, "*shape"]) -> Int8[Array, "*shape"]:
     return is_positive(x).astype(jnp.int8) - is_negative(x).astype(jnp.int8) + nan + nan
 
 
+def positive_branch(x: Float[Array, "*shape"]) -> Int8[Array, "*shape"]:
+    """`branch`, but with ZERO for NEGATIVE too, which is cheaper."""
+    nan = jnp.isnan(x).astype(jnp.int8)
+    return is_positive(x).astype(jnp.int8) + nan + nan
+
+
 def is_positive(x: Float[Array, "*shape"]) -> Bool[Array, "*shape"]:
     """Whether each element is above zero, subnormals and infinity included."""
     return (_bits(x) > 0) & ~jnp.isnan(x)

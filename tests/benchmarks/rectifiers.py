@@ -41,7 +41,11 @@ def ratios(programs: list[Any], arguments: tuple, rounds: int) -> list[float]:
     """Each program's time against the last one's."""
     for program in programs:
         seconds(program, arguments)
-    times = np.array([[seconds(program, arguments) for program in programs] for _ in range(rounds)])
+    times = np.empty((rounds, len(programs)))
+    for i in range(rounds):
+        # Each comes after each other one as often, as what ran before leaves caches and memory as it likes.
+        for place in np.roll(np.arange(len(programs)), i):
+            times[i, place] = seconds(programs[place], arguments)
     return list(np.median(times / times[:, -1:], axis=0))
 
 
@@ -80,7 +84,7 @@ def alone(dtype: str, size: int, rounds: int) -> list[dict[str, Any]]:
 
 
 def exponential(dtype: str, size: int, rounds: int) -> tuple[float, float]:
-    """XLA's own `exp(x)` and `g * exp(x)` for comparison with ELU, against copies that move the same bytes."""
+    """XLA's own `exp(x)` and `g * exp(x)`, to compare ELU with, against copies of the same bytes."""
     x = jax.random.normal(jax.random.key(0), (size,), dtype)
     forward = ratios([compiled(jnp.exp, x), compiled(jnp.negative, x)], (x,), rounds)[0]
     product = compiled(lambda x, g: g * jnp.exp(x), x, x)
@@ -125,7 +129,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path, help="also write the results there")
     parser.add_argument("--size", type=int, default=2**24, help="elements per array")
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rounds", type=int, default=31)
     options = parser.parse_args()
     versions = {name: importlib.metadata.version(name) for name in ("jax", "jaxlib")}
     device = jax.devices()[0]
