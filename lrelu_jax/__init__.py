@@ -3,6 +3,7 @@
 from importlib.metadata import version as _version
 
 from . import diagnostics as diagnostics
+from . import export as export
 from . import initializers as initializers
 from . import linen as linen
 from . import plotting as plotting

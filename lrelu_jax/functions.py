@@ -11,10 +11,19 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float, Key, Shaped, UInt32
 
-from .rectify import Subgradient, as_floating, compute_dtype, keep_branches, rectify, require_finite
+from .arguments import (
+    Subgradient,
+    Variable,
+    as_floating,
+    bounds,
+    compute_dtype,
+    names_alpha,
+    parameter,
+)
+from .exponential import rectify_exponentially
+from .rectify import keep_branches, rectify
 
 
 def relu(x: Shaped[ArrayLike, "*shape"], *, subgradient: Subgradient = "left") -> Float[Array, "*shape"]:
@@ -52,9 +61,10 @@ def relu(x: Shaped[ArrayLike, "*shape"], *, subgradient: Subgradient = "left") -
     return rectify("relu", x, 0.0, subgradient)
 
 
+@names_alpha
 def leaky_relu(
     x: Shaped[ArrayLike, "*#shape"],
-    alpha: Shaped[ArrayLike, "*#shape"] = 0.01,
+    alpha: Shaped[ArrayLike, "*#shape"] | Variable = 0.01,
     *,
     subgradient: Subgradient = "left",
 ) -> Float[Array, "*shape"]:
@@ -88,9 +98,10 @@ def leaky_relu(
     return rectify("leaky_relu", x, alpha, subgradient)
 
 
+@names_alpha
 def prelu(
     x: Shaped[ArrayLike, "*shape"],
-    alpha: Shaped[ArrayLike, ""] | Shaped[ArrayLike, " channels"],
+    alpha: Shaped[ArrayLike, ""] | Shaped[ArrayLike, " channels"] | Variable,
     *,
     axis: int = -1,
     subgradient: Subgradient = "left",
@@ -123,7 +134,9 @@ def prelu(
         Array([[-0.5, -1. ],
                [ 3. ,  3. ]], dtype=float32)
     """
-    shape, slopes = jnp.shape(x), jnp.shape(alpha)
+    # The checks that need the caller's own value come before it is a JAX array.
+    alpha = parameter("alpha", alpha)
+    shape, slopes = np.shape(x), np.shape(alpha)
     if len(slopes) > 1:
         raise ValueError(f"`alpha` must have shape () or (channels,), but got shape {slopes}")
     if len(slopes) == 1:
@@ -134,8 +147,6 @@ def prelu(
                 f"`alpha` must have one slope for each channel of `x`, but got {slopes[0]} slopes "
                 f"for {shape[axis]} channels along axis {axis} of shape {shape}"
             )
-        # The checks that need the caller's own value come before it is a JAX array.
-        require_finite("alpha", alpha)
         unit_axes = [1] * len(shape)
         unit_axes[axis] = slopes[0]
         alpha = jnp.reshape(jnp.asarray(alpha), unit_axes)
@@ -146,8 +157,8 @@ def rrelu(
     x: Shaped[ArrayLike, "*shape"],
     key: Key[Array, ""] | UInt32[Array, "2"] | None,
     *,
-    lower: Shaped[ArrayLike, ""] = 1 / 8,
-    upper: Shaped[ArrayLike, ""] = 1 / 3,
+    lower: Shaped[ArrayLike, ""] | Variable = 1 / 8,
+    upper: Shaped[ArrayLike, ""] | Variable = 1 / 3,
     subgradient: Subgradient = "left",
 ) -> Float[Array, "*shape"]:
     """Randomised leaky rectified linear unit.
@@ -183,10 +194,9 @@ def rrelu(
         >>> bool((draws > -1 / 3).all() and (draws <= -1 / 8).all())
         True
     """
-    require_bounds(lower, upper)
-    x = as_floating("rrelu", x)
-    dtype = compute_dtype(x)
-    low, high = jnp.asarray(lower, dtype), jnp.asarray(upper, dtype)
+    dtype = compute_dtype(as_floating("rrelu", x))
+    x = jnp.asarray(x)
+    low, high = (_bound(bound, dtype) for bound in bounds(lower, upper))
     if key is None:
         return rectify("rrelu", x, (low + high) / 2, subgradient)
 
@@ -200,7 +210,7 @@ def rrelu(
 
 def elu(
     x: Shaped[ArrayLike, "*#shape"],
-    alpha: Shaped[ArrayLike, "*#shape"] = 1.0,
+    alpha: Shaped[ArrayLike, "*#shape"] | Variable = 1.0,
     *,
     subgradient: Subgradient = "left",
 ) -> Float[Array, "*shape"]:
@@ -234,15 +244,9 @@ def elu(
         >>> f"{jax.grad(elu)(-20.0):.3e}"
         '2.061e-09'
     """
-    return rectify("elu", x, alpha, subgradient, exponential=True)
+    return rectify_exponentially(x, alpha, subgradient)
 
 
-def require_bounds(lower: ArrayLike, upper: ArrayLike) -> None:
-    """Raise a ValueError for bounds that are not finite or out of order; traced ones pass."""
-    require_finite("lower", lower)
-    require_finite("upper", upper)
-    if not isinstance(lower, Tracer) and not isinstance(upper, Tracer) and np.greater(lower, upper):
-        raise ValueError(
-            f"`lower <= upper` must hold, but got lower={lower}, upper={upper}; "
-            f"did you mean lower={upper}, upper={lower}?"
-        )
+def _bound(value: ArrayLike, dtype: np.dtype) -> Array | np.ndarray:
+    """A bound in the dtype of the slopes; what NumPy can hold stays known to whoever exports the mean."""
+    return jnp.asarray(value, dtype) if isinstance(value, jax.Array) else np.asarray(value, dtype)

@@ -9,7 +9,7 @@ from flax import linen as nn
 from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from . import functions
-from .rectify import Subgradient, require_finite
+from .arguments import Subgradient, channels, names_alpha, scalar
 
 
 class ReLU(nn.Module):
@@ -34,6 +34,7 @@ class ReLU(nn.Module):
         return functions.relu(x, subgradient=self.subgradient)
 
 
+@names_alpha
 class LeakyReLU(nn.Module):
     """`lrelu_jax.leaky_relu` as a module, with a slope that is not learned.
 
@@ -42,6 +43,7 @@ class LeakyReLU(nn.Module):
         subgradient: The derivative at x = 0: `"left"` (alpha), `"right"` (1), `"midpoint"` or a real scalar.
 
     Raises:
+        TypeError: When called, if `alpha` is no number, array or Variable.
         ValueError: When called, if `alpha` is a Python or NumPy value that is not finite.
 
     References:
@@ -61,6 +63,7 @@ class LeakyReLU(nn.Module):
         return functions.leaky_relu(x, self.alpha, subgradient=self.subgradient)
 
 
+@names_alpha
 class PReLU(nn.Module):
     """`lrelu_jax.prelu` as a module, with learned slopes in the parameter `alpha`.
 
@@ -73,7 +76,9 @@ class PReLU(nn.Module):
         subgradient: The derivative at x = 0: `"left"` (alpha), `"right"` (1), `"midpoint"` or a real scalar.
 
     Raises:
-        ValueError: When called, if `alpha_init` is not finite or the input has another number of channels.
+        TypeError: When called, if `num_features` is no integer.
+        ValueError: When called, if `alpha_init` is not a finite scalar or the input has another
+            number of channels.
 
     References:
         He, Zhang, Ren and Sun, "Delving Deep into Rectifiers", 2015, whose initial slope is 0.25.
@@ -98,10 +103,8 @@ class PReLU(nn.Module):
         """Apply the rectifier to `x`."""
         init = self.alpha_init
         if not callable(init):
-            require_finite("alpha_init", init)
-            init = nn.initializers.constant(init)
-        shape = () if self.num_features is None else (self.num_features,)
-        alpha = self.param("alpha", init, shape, self.param_dtype)
+            init = nn.initializers.constant(scalar("alpha_init", init))
+        alpha = self.param("alpha", init, channels(self.num_features), self.param_dtype)
         x = x if self.dtype is None else jnp.asarray(x, self.dtype)
         return functions.prelu(x, alpha, axis=self.axis, subgradient=self.subgradient)
 
@@ -118,7 +121,7 @@ class RReLU(nn.Module):
 
     Raises:
         ValueError: When called, if neither training nor evaluation was chosen, if training without the rng
-            stream `rrelu` or `default`, if a bound is not finite, or if `lower > upper`.
+            stream `rrelu` or `default`, if a bound is not a finite scalar, or if `lower > upper`.
 
     References:
         Xu, Wang, Chen and Li, "Empirical Evaluation of Rectified Activations in Convolutional Network", 2015.
@@ -170,6 +173,7 @@ class ELU(nn.Module):
         subgradient: The derivative at x = 0: `"left"` (alpha), `"right"` (1), `"midpoint"` or a real scalar.
 
     Raises:
+        TypeError: When called, if `alpha` is no number, array or Variable.
         ValueError: When called, if `alpha` is a Python or NumPy value that is not finite.
 
     References:

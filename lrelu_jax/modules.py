@@ -9,7 +9,7 @@ from flax import nnx
 from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from . import functions
-from .rectify import Subgradient, require_finite
+from .arguments import Subgradient, Variable, bounds, channels, names_alpha, parameter, scalar
 
 
 class Alpha(nnx.Param):
@@ -49,15 +49,18 @@ class ReLU(nnx.Module):
         return functions.relu(x, subgradient=self.subgradient)
 
 
+@names_alpha
 class LeakyReLU(nnx.Module):
     """`lrelu_jax.leaky_relu` as a module, with a slope that is not learned.
 
     Args:
         alpha: Slope for x < 0. A Python number stays static, part of the graph definition; an array, traced
-            or not, is data, so that `nnx.split` works inside `jit` and `vmap` too.
+            or not, is data, so that `nnx.split` works inside `jit` and `vmap` too; an `nnx.Variable` stays
+            one.
         subgradient: The derivative at x = 0: `"left"` (alpha), `"right"` (1), `"midpoint"` or a real scalar.
 
     Raises:
+        TypeError: If `alpha` is no number, array or Variable.
         ValueError: If `alpha` is a Python or NumPy value that is not finite.
 
     References:
@@ -68,8 +71,10 @@ class LeakyReLU(nnx.Module):
         Array([-0.2,  3. ], dtype=float32)
     """
 
-    def __init__(self, alpha: Shaped[ArrayLike, "..."] = 0.01, *, subgradient: Subgradient = "left"):
-        require_finite("alpha", alpha)
+    def __init__(
+        self, alpha: Shaped[ArrayLike, "..."] | Variable = 0.01, *, subgradient: Subgradient = "left"
+    ):
+        parameter("alpha", alpha)
         self.alpha = _attribute(alpha)
         self.subgradient = _attribute(subgradient)
 
@@ -78,6 +83,7 @@ class LeakyReLU(nnx.Module):
         return functions.leaky_relu(x, self.alpha, subgradient=self.subgradient)
 
 
+@names_alpha
 class PReLU(nnx.Module):
     """`lrelu_jax.prelu` as a module, with learned slopes in `alpha`, an `Alpha`.
 
@@ -91,8 +97,9 @@ class PReLU(nnx.Module):
         rngs: Needed only by an initialiser: its stream `params`, else `default`.
 
     Raises:
-        ValueError: If `alpha_init` is not finite or is an initialiser without `rngs`; when called, if the
-            input has another number of channels.
+        TypeError: If `num_features` is no integer.
+        ValueError: If `alpha_init` is not a finite scalar or is an initialiser without `rngs`; when called,
+            if the input has another number of channels.
 
     References:
         He, Zhang, Ren and Sun, "Delving Deep into Rectifiers", 2015, whose initial slope is 0.25.
@@ -116,10 +123,9 @@ class PReLU(nnx.Module):
         subgradient: Subgradient = "left",
         rngs: nnx.Rngs | None = None,
     ):
-        shape = () if num_features is None else (num_features,)
+        shape = channels(num_features)
         if not callable(alpha_init):
-            require_finite("alpha_init", alpha_init)
-            self.alpha = Alpha(jnp.full(shape, alpha_init, param_dtype))
+            self.alpha = Alpha(jnp.full(shape, scalar("alpha_init", alpha_init), param_dtype))
         elif rngs is not None:
             self.alpha = Alpha(alpha_init(rngs.params(), shape, param_dtype))
         else:
@@ -154,8 +160,8 @@ class RReLU(nnx.Module):
 
     Raises:
         TypeError: If `rngs` is not an `nnx.Rngs`, `nnx.RngStream` or None.
-        ValueError: If a concrete bound is not finite or `lower > upper`; when called, if neither training nor
-            evaluation was chosen, or when training without a source of keys.
+        ValueError: If a bound is not a scalar, or a concrete one not finite, or `lower > upper`; when called,
+            if neither training nor evaluation was chosen, or when training without a source of keys.
 
     References:
         Xu, Wang, Chen and Li, "Empirical Evaluation of Rectified Activations in Convolutional Network", 2015.
@@ -172,14 +178,19 @@ class RReLU(nnx.Module):
 
     def __init__(
         self,
-        lower: Shaped[ArrayLike, ""] = 1 / 8,
-        upper: Shaped[ArrayLike, ""] = 1 / 3,
+        lower: Shaped[ArrayLike, ""] | Variable = 1 / 8,
+        upper: Shaped[ArrayLike, ""] | Variable = 1 / 3,
         *,
         subgradient: Subgradient = "left",
         deterministic: bool | None = None,
         rngs: nnx.Rngs | nnx.RngStream | None = None,
     ):
-        functions.require_bounds(lower, upper)
+        bounds(lower, upper)
+        if not isinstance(rngs, nnx.Rngs | nnx.RngStream | None):
+            raise TypeError(
+                f"`rngs` of `RReLU` must be an nnx.Rngs, an nnx.RngStream or None, but got {rngs!r}; "
+                "`rngs=nnx.Rngs(0)` will do"
+            )
         self.lower = _attribute(lower)
         self.upper = _attribute(upper)
         self.subgradient = _attribute(subgradient)
@@ -229,10 +240,12 @@ class ELU(nnx.Module):
     """`lrelu_jax.elu` as a module.
 
     Args:
-        alpha: Minus the limit at -inf. A Python number stays static, an array is data, as in `LeakyReLU`.
+        alpha: Minus the limit at -inf. A Python number stays static, an array is data, an `nnx.Variable`
+            stays one, as in `LeakyReLU`.
         subgradient: The derivative at x = 0: `"left"` (alpha), `"right"` (1), `"midpoint"` or a real scalar.
 
     Raises:
+        TypeError: If `alpha` is no number, array or Variable.
         ValueError: If `alpha` is a Python or NumPy value that is not finite.
 
     References:
@@ -244,8 +257,10 @@ class ELU(nnx.Module):
         Array([-2.,  3.], dtype=float32)
     """
 
-    def __init__(self, alpha: Shaped[ArrayLike, "..."] = 1.0, *, subgradient: Subgradient = "left"):
-        require_finite("alpha", alpha)
+    def __init__(
+        self, alpha: Shaped[ArrayLike, "..."] | Variable = 1.0, *, subgradient: Subgradient = "left"
+    ):
+        parameter("alpha", alpha)
         self.alpha = _attribute(alpha)
         self.subgradient = _attribute(subgradient)
 
@@ -275,6 +290,9 @@ def weight_decay_mask(params: Any) -> Any:
     """
 
     def decays(path: tuple, leaf: Any) -> bool:
+        # A Linen parameter with names of axes is boxed, and the box an attribute in its path.
+        while path and isinstance(path[-1], jax.tree_util.GetAttrKey):
+            path = path[:-1]
         named_alpha = jax.tree_util.keystr(path[-1:], simple=True) == "alpha"
         return not (named_alpha or isinstance(leaf, Alpha))
 
@@ -282,5 +300,5 @@ def weight_decay_mask(params: Any) -> Any:
 
 
 def _attribute(value: Any) -> Any:
-    """Names and Python numbers stay static; arrays become data, without which a tracer would be static."""
-    return value if isinstance(value, str | int | float) else nnx.data(jnp.asarray(value))
+    """Names and numbers stay static, Variables Variables; arrays become data, or a tracer would be static."""
+    return value if isinstance(value, str | int | float | nnx.Variable) else nnx.data(jnp.asarray(value))

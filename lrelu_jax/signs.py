@@ -1,5 +1,7 @@
 """The sign of a float as its bits have it: XLA's CPU backend compares a subnormal equal to zero."""
 
+from collections.abc import Callable
+
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Int8
@@ -22,17 +24,35 @@ def positive_branch(x: Float[Array, "*shape"]) -> Int8[Array, "*shape"]:
 
 def is_positive(x: Float[Array, "*shape"]) -> Bool[Array, "*shape"]:
     """Whether each element is above zero, subnormals and infinity included."""
-    return (_bits(x) > 0) & ~jnp.isnan(x)
+    return _above(x) & ~jnp.isnan(x)
 
 
 def is_negative(x: Float[Array, "*shape"]) -> Bool[Array, "*shape"]:
     """Whether each element is below zero, subnormals and minus infinity included."""
-    return (_opposite(x) > 0) & ~jnp.isnan(x)
+    return _below(x) & ~jnp.isnan(x)
 
 
 def is_zero(x: Float[Array, "*shape"]) -> Bool[Array, "*shape"]:
     """Whether each element is +0 or -0."""
-    return ~((_bits(x) > 0) | (_opposite(x) > 0))
+    return ~(_above(x) | _below(x))
+
+
+def unless_tpu_float64(
+    x: Array, function: Callable[[Array], Array], otherwise: Callable[[Array], Array]
+) -> Array:
+    """`function(x)`, or `otherwise(x)` in float64 on TPU, whose compiler refuses to see the bits of that."""
+    if x.dtype != jnp.float64:
+        return function(x)
+    return lax.platform_dependent(x, tpu=otherwise, default=function)
+
+
+# Both are true of some NaNs: of those with that sign, or on TPU of all.
+def _above(x: Float[Array, "..."]) -> Bool[Array, "..."]:
+    return unless_tpu_float64(x, lambda x: _bits(x) > 0, lambda x: ~(x <= 0))
+
+
+def _below(x: Float[Array, "..."]) -> Bool[Array, "..."]:
+    return unless_tpu_float64(x, lambda x: _opposite(x) > 0, lambda x: ~(x >= 0))
 
 
 def _opposite(x: Float[Array, "..."]) -> Int[Array, "..."]:

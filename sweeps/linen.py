@@ -5,7 +5,7 @@ from typing import Any
 import jax
 from flax import linen as nn
 
-from sweeps.supervision import drop
+from sweeps.models.traced import drop
 
 
 class Dropout(nn.Module):

@@ -1,20 +1,37 @@
 """The contracts a user fills in: `Trial` for one member, `Study` for the sweep of it."""
 
 import dataclasses
-import difflib
+import enum
+import importlib
 import inspect
+import math
+import re
+import sys
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
-from typing import Annotated, Any, Literal, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal, NamedTuple
 
-from sweeps.grammar import as_domain
-from sweeps.space import Domain, StudyError
+import jax
+
+from sweeps.errors import StudyError, brief, unknown
+from sweeps.space.bounds import finite
+from sweeps.space.domains import Choice, Domain, Grid, is_number, text
+from sweeps.space.fields import COLUMNS as COLUMNS
+from sweeps.space.fields import ENGINES as ENGINES
+from sweeps.space.fields import Field as Field
+from sweeps.space.fields import fields as fields
+from sweeps.space.fields import hashable, kind_of
+from sweeps.space.fields import static as static
+from sweeps.space.fields import traced as traced
+from sweeps.space.folds import Folds
+from sweeps.space.grammar import as_domain, parse_value
+from sweeps.space.values import restored, values_of
 
 Metrics = dict[str, Any]
-traced = "traced"
-static = "static"
-COLUMNS = ("member", "step", "group", "status", "diverged_at", "stopped_at")  # of the results, besides seed
+LARGER_IS_BETTER = ("accuracy", "r2", "f1", "auc", "reward")  # the last word of a metric's name
+SMALLER_IS_BETTER = ("loss", "error", "mse", "mae", "perplexity")
+MAX_STEPS = 2**31 - 1  # which programs count in int32
 
 
 class Data(NamedTuple):
@@ -22,7 +39,8 @@ class Data(NamedTuple):
 
     Attributes:
         train: a pytree of arrays with one leading axis of examples, or an iterable of batches.
-        evaluation: a pytree of arrays, handed whole to `Trial.evaluate`.
+        evaluation: a pytree of arrays, handed whole to `Trial.evaluate`; with folds, None takes the fold that
+            is held out.
     """
 
     train: Any
@@ -36,12 +54,18 @@ class Trial(NamedTuple):
         config: the frozen dataclass that names the hyperparameters.
         data: the data, or None.
         init: `(config, key) -> state`, any pytree of arrays.
-        step: `(config, state, batch, key) -> (state, metrics)`; metrics are scalars by name.
-        evaluate: `(config, state, evaluation_data) -> metrics`.
-        batch_size: examples per batch; None hands `step` the whole of `data.train`.
+        step: `(config, state, batch, key) -> (state, metrics)`; metrics are scalars by name. Between two
+            evaluations floats are averaged, and of whole numbers, which count something, the last is kept.
+        evaluate: `(config, state, evaluation_data) -> metrics`, of other names than those of `step`; neither
+            may report one that is named as a column of the results, such as `step` or `seed`. With folds it
+            is given the training examples that a member holds out, too; what it reports of them as `test/x`
+            or `x` is `validation/x`.
+        batch_size: examples per batch; None hands `step` the whole of `data.train`, or with folds as many
+            examples as every fold leaves, in a drawn order.
         diverged: `(config, state, metrics) -> bool`, asked after every step; None asks whether any
             floating-point number of the state, or a metric named `train/loss`, is not finite.
         model: `(config, state) -> model`, what a state that was kept is loaded into; None leaves it a state.
+        static: fields that are static whatever their type, where the space leaves them out.
     """
 
     config: type
@@ -52,16 +76,7 @@ class Trial(NamedTuple):
     batch_size: int | None = None
     diverged: Callable[..., Any] | None = None
     model: Callable[..., Any] | None = None
-
-
-class Field(NamedTuple):
-    """One hyperparameter: its name, whether it is traced, its type and its default."""
-
-    name: str
-    traced: bool
-    kind: Any
-    optional: bool
-    default: Any
+    static: tuple[str, ...] = ()
 
 
 def function(train: Callable[..., Metrics], *, config: type) -> Trial:
@@ -99,45 +114,92 @@ class Study:
         trial: what one member is.
         steps: how many steps a member is trained.
         metric: the metric that ranks members, such as `test/accuracy`.
-        mode: `max` or `min`.
-        space: field name to domain (or its text); `seed` takes levels of whole numbers ≥ 0.
+        mode: `max` or `min`. None takes it from the last word of the metric: accuracy, r2, f1, auc and reward
+            are the better the larger they are; loss, error, mse, mae and perplexity the smaller. A study has
+            what was found: `dataclasses.replace` with another metric needs `mode=None` to look again.
+        select: `last` scores a member by the last of its evaluations, `best` by the best of them, wherever
+            members are compared: ranking, schedules, searches, report. Its other metrics are those of the
+            same evaluation. The best of several is optimistic, the more so the noisier and the more there
+            are.
+        space: field name to domain (or its text); `seed` takes levels of whole numbers ≥ 0, `fold` takes
+            `sweeps.folds(5)`. Fields of a
+            nested dataclass have names such as `optimizer.learning_rate`, or stand in a mapping under
+            `optimizer`; where a class is to choose, `optimizer` takes classes or their names.
+        where: which combinations there are. It is called with a dict of all fields' values: columns of those
+            that vary, one value per point, for an array of booleans; or, where it does not take arrays or a
+            field may be None or a tuple, with one point after the other. Where it is false, a combination is
+            left out before anything is built, and a draw too, so that there may be fewer than `samples`; the
+            searches that learn propose until there are as many. The seed is no part of it.
+        samples: how many joint draws of the sampled fields; with another search than `grid`, how many points,
+            of which None takes as many as a grid has, if no field is drawn.
         evaluate_every: steps between evaluations; None makes ten of them. The last step is always
             evaluated.
         batches: `shared` gives every member the same batches, so that members are compared on the
             same data; `per_seed` draws an order for each seed.
 
     Raises:
-        StudyError: a value is out of bounds, or a field of the space is not in the configuration.
+        StudyError: a value is out of bounds, a field of the space is not in the configuration, or the metric
+            does not say whether more of it is better, and `mode` neither.
     """
 
     trial: Trial
     _: dataclasses.KW_ONLY
     steps: int
     metric: str
-    mode: str = "max"
+    mode: Any = None  # "max" or "min" of every study that is made
+    select: str = "last"
     space: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    where: Any = None  # a function, if it is given
+    samples: int | None = None
     evaluate_every: int | None = None
     batches: str = "shared"
 
     def __post_init__(self):
         _whole("steps", self.steps)
-        if self.evaluate_every is not None:
-            _whole("evaluate_every", self.evaluate_every)
+        for name in ("evaluate_every", "samples"):
+            if getattr(self, name) is not None:
+                _whole(name, getattr(self, name))
+        if self.mode is None:
+            object.__setattr__(self, "mode", _direction(self.metric))
+        if self.where is not None and not callable(self.where):
+            raise StudyError(f"`where is a function` must hold, but got {brief(self.where)}")
         _one_of("mode", self.mode, ("max", "min"))
+        _one_of("select", self.select, ("last", "best"))
         _one_of("batches", self.batches, ("shared", "per_seed"))
-        known = [field.name for field in fields(self.trial.config)]
-        for name in self.space:
-            if name != "seed" and name not in known:
+        known = {field.name: field for field in fields(self.trial.config)}
+        space = dict(_flat(self.space))
+        for name in space:
+            if name not in ENGINES and name not in known:
                 raise StudyError(
                     f"`a field of {self.trial.config.__name__}` must hold, but got {unknown(name, known)}"
                 )
-        domains = {name: as_domain(value, name) for name, value in self.space.items()}
+        domains = {name: _named(name, known, as_domain(value, name)) for name, value in space.items()}
+        for name, domain in domains.items():
+            if isinstance(domain, Folds) != (name == "fold"):
+                raise StudyError(
+                    f"`fold takes folds, and nothing else does` must hold, but got {name}={text(domain)}; "
+                    f'write space={{"fold": sweeps.folds(5)}}'
+                )
         object.__setattr__(self, "space", types.MappingProxyType(domains))
+
+    def __repr__(self) -> str:
+        space = ", ".join(f"{name}={text(domain)}" for name, domain in self.domains.items())
+        goal = f"{self.steps} step{'s' * (self.steps > 1)}; {self.mode} {self.metric}"
+        goal += ", best of its evaluations" if self.select == "best" else ""
+        return f"Study({self.trial.config.__name__}: {space or 'one member'}; {goal})"
+
+    def _repr_html_(self) -> str:
+        return importlib.import_module("sweeps.report.notebook").study_html(self)  # of rooms further down
 
     @property
     def domains(self) -> Mapping[str, Domain]:
         """The space, every field read into its domain."""
         return typing.cast(Mapping[str, Domain], self.space)
+
+    @property
+    def swept(self) -> dict[str, Domain]:
+        """The domains of the fields, without `seed` and `fold`."""
+        return {name: domain for name, domain in self.domains.items() if name not in ENGINES}
 
     @property
     def evaluation_steps(self) -> tuple[int, ...]:
@@ -147,112 +209,147 @@ class Study:
         return (*range(self.evaluate_every, self.steps, self.evaluate_every), self.steps)
 
 
-def fields(config: type) -> tuple[Field, ...]:
-    """The hyperparameters of a configuration: float fields are traced, all others static.
-
-    `Annotated[int, sweeps.traced]` and `Annotated[float, sweeps.static]` overrule; `float | None`
-    is traced where it is set.
-
-    Args:
-        config: a frozen dataclass.
-
-    Returns:
-        One `Field` per dataclass field, in order.
-
-    Raises:
-        StudyError: it is not a frozen dataclass, or a field is named `seed` or as a column of the results.
-    """
-    if not (inspect.isclass(config) and dataclasses.is_dataclass(config)):
-        raise StudyError(f"`config is a frozen dataclass` must hold, but got {config!r}")
-    if not config.__dataclass_params__.frozen:  # pyright: ignore[reportAttributeAccessIssue]
-        name = config.__name__
-        raise StudyError(
-            f"`config is a frozen dataclass` must hold, but got {name}; write @dataclass(frozen=True)"
-        )
-    hints = typing.get_type_hints(config, include_extras=True)
-    found = []
-    for field in dataclasses.fields(config):
-        if field.name == "seed":
-            raise StudyError(
-                "`no field named seed` must hold: seed is the engine's; say seed=range(8) in the space"
-            )
-        if field.name in COLUMNS:
-            raise StudyError(
-                f"`no field named as a column of the results` must hold, but got {field.name}; other columns "
-                f"are {', '.join(name for name in COLUMNS if name != field.name)}"
-            )
-        hint, mark = hints[field.name], None
-        if typing.get_origin(hint) is Annotated:
-            marks = [item for item in hint.__metadata__ if item in (traced, static)]
-            hint, mark = hint.__origin__, marks[0] if marks else None
-        options = (
-            typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
-        )
-        kinds = [option for option in options if option is not type(None)]
-        kind = kinds[0] if len(kinds) == 1 else Any
-        default = field.default
-        if field.default_factory is not dataclasses.MISSING:
-            default = field.default_factory()
-        if default is not dataclasses.MISSING:
-            _hashable(field.name, default)
-        is_traced = kind is float if mark is None else mark == traced
-        found.append(Field(field.name, is_traced, kind, len(kinds) < len(options), default))
-    return tuple(found)
-
-
 def check_value(field: Field, value: Any) -> Any:
-    """The value as its field holds it: a float field takes whole numbers too.
+    """The value as its field holds it: a float field takes whole numbers too, an Enum names of its members.
+
+    What a table, JSON or a command line has as text or as a list comes back as a member or a tuple.
 
     Raises:
-        StudyError: the value is not of the field's type.
+        StudyError: the value is not of the field's type, is NaN, or is too large.
     """
     if value is None and field.optional:
         return None
-    kind = field.kind
-    if typing.get_origin(kind) is Literal:
-        return _one_of(f"field `{field.name}`", value, typing.get_args(kind))
-    accepted = {
-        float: isinstance(value, float | int) and not isinstance(value, bool),
-        int: isinstance(value, float | int) and not isinstance(value, bool) and value == int(value),
-        bool: isinstance(value, bool),
-        str: isinstance(value, str),
-    }
-    if kind in accepted:
-        if not accepted[kind]:
-            raise StudyError(f"`field {field.name} is {kind.__name__}` must hold, but got {value!r}")
-        return kind(value)
-    return _hashable(field.name, value)
+    kind, origin = field.kind, typing.get_origin(field.kind)
+    if origin is Literal:
+        options = typing.get_args(kind)
+        value = value.__name__ if inspect.isclass(value) else value  # a choice of classes is one of names
+        return _one_of(f"field `{field.name}`", restored(value, options), options)
+    if inspect.isclass(kind) and issubclass(kind, enum.Enum):
+        return _member(field.name, kind, value)
+    if kind is tuple or origin is tuple:
+        return _tuple(field, value)
+    if _is_function(kind):
+        return _function(field, value)
+    if isinstance(value, float) and math.isnan(value):
+        raise StudyError(f"`field {field.name} is a number` must hold, but got nan; infinities are allowed")
+    if kind is float and is_number(value) and (isinstance(value, float) or finite(value) is not None):
+        return float(value)
+    if kind is int and is_number(value) and (isinstance(value, int) or value.is_integer()):
+        return _within(field, int(value))
+    if kind is bool and isinstance(value, bool):
+        return value
+    if kind is str and isinstance(value, str):
+        return str.__str__(value)  # `str` of an Enum's member would be its name with that of its class
+    if kind in (float, int, bool, str):
+        raise StudyError(f"`field {field.name} is {kind.__name__}` must hold, but got {brief(value)}")
+    return hashable(field.name, value)
 
 
-def unknown(name: str, known: Iterable[str]) -> str:
-    """How a message names something unknown: what was got, and the nearest or all that exist."""
-    known = list(known)
-    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"{name!r}; " + (
-        f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(known) or 'none'}"
+def _flat(space: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The space with the fields of nested dataclasses under dotted names."""
+    for name, value in space.items():
+        if isinstance(value, Mapping) and value:
+            yield from ((f"{name}.{inner}", own) for inner, own in _flat(value))
+        else:
+            yield name, value
+
+
+def _named(name: str, known: Mapping[str, Field], domain: Domain) -> Domain:
+    """The domain with classes by their names and functions as themselves, so that all know them alike."""
+    field, choice = known.get(name), any(other.startswith(f"{name}.") for other in known)
+    if field is None or not isinstance(domain, Grid | Choice) or not (choice or _is_function(field.kind)):
+        return domain
+    values = [check_value(field, value) for value in domain.values]
+    return type(domain)(values_of(f"field `{name}`", values))
+
+
+def _is_function(kind: Any) -> bool:
+    """Whether the values of a field are functions or classes."""
+    return (typing.get_origin(kind) or kind) in (Callable, type)
+
+
+def _function(field: Field, value: Any) -> Any:
+    """A function or a class, given as such or by a name such as `jax.nn.relu`; nothing is imported for it."""
+    value = restored(value, [field.default, *(branch.default for branch in field.branches)])
+    if isinstance(value, str):
+        module, _, name = value.rpartition(".")
+        value = getattr(sys.modules.get(module), name, value)
+    if callable(value):
+        return value
+    raise StudyError(
+        f"`field {field.name} is a function` must hold, but got {brief(value)}; a name such as jax.nn.relu "
+        f"is looked up in the modules that are imported by then"
     )
+
+
+def _within(field: Field, value: int) -> int:
+    """The whole number, if there is room for it: a traced one is an array of JAX's default integers."""
+    bits = 32 if field.traced and not jax.config.read("jax_enable_x64") else 64
+    if not -(2 ** (bits - 1)) <= value < 2 ** (bits - 1):
+        cure = "; jax_enable_x64 gives 64 bits, and a float field or a static one has room" * (bits == 32)
+        raise StudyError(
+            f"`field {field.name} fits in {bits} bits` must hold for a whole number, but got "
+            f"{brief(value)}{cure}"
+        )
+    return value
+
+
+def _member(name: str, kind: Any, value: Any) -> Any:
+    """A member of an Enum, given as such, by its name or by its value."""
+    if isinstance(value, kind):
+        return value
+    if isinstance(value, str) and value in kind.__members__:
+        return kind[value]
+    try:
+        return kind(value)
+    except ValueError:
+        raise StudyError(
+            f"`field {name} is a {kind.__name__}` must hold, but got {unknown(str(value), kind.__members__)}"
+        ) from None
+
+
+def _tuple(field: Field, value: Any) -> tuple:
+    """A tuple, given as such, as a list or as text, each element of its own type."""
+    if isinstance(value, str):
+        value = parse_value(value)
+    if not isinstance(value, list | tuple):
+        raise StudyError(
+            f"`field {field.name} is a tuple` must hold, but got {brief(value)}; several are "
+            f"grid((64, 64), (32,))"
+        )
+    kinds = typing.get_args(field.kind) or (Any, ...)
+    kinds = kinds[:1] * len(value) if kinds[1:] == (...,) else kinds
+    if len(kinds) != len(value):
+        raise StudyError(f"`field {field.name} has {len(kinds)} elements` must hold, but got {brief(value)}")
+    elements = [
+        check_value(Field(f"{field.name}[{place}]", False, *kind_of(hint), dataclasses.MISSING), element)
+        for place, (hint, element) in enumerate(zip(kinds, value, strict=True))
+    ]
+    return tuple(elements)
+
+
+def _direction(metric: str) -> str:
+    """Whether more of a metric is better, or less, by the last word of its name."""
+    *_, last = re.findall(r"[a-z0-9]+", str(metric).lower()) or [""]
+    if last not in LARGER_IS_BETTER + SMALLER_IS_BETTER:
+        words = ", ".join(LARGER_IS_BETTER + SMALLER_IS_BETTER)
+        raise StudyError(
+            f"`mode is given, or metric ends in one of {words}` must hold, but got metric={brief(metric)} "
+            f'and no mode; mode="max" if more of it is better, mode="min" if less is'
+        )
+    return "max" if last in LARGER_IS_BETTER else "min"
 
 
 def _whole(name: str, value: Any) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise StudyError(f"`1 <= {name}` must hold and be a whole number, but got {name}={value!r}")
+        raise StudyError(f"`1 <= {name}` must hold and be a whole number, but got {name}={brief(value)}")
+    if value > MAX_STEPS:
+        raise StudyError(f"`{name} <= {MAX_STEPS:,}` must hold, but got {name}={brief(value)}")
 
 
 def _one_of(name: str, value: Any, options: tuple) -> Any:
     if value not in options:
         names = [str(option) for option in options]
-        raise StudyError(
-            f"`{name} is one of {', '.join(names)}` must hold, but got {unknown(str(value), names)}"
-        )
-    return value
-
-
-def _hashable(name: str, value: Any) -> Any:
-    try:
-        hash(value)
-    except TypeError:
-        kind = type(value).__name__
-        raise StudyError(
-            f"`field {name} is hashable` must hold, but got a {kind}; a tuple would do"
-        ) from None
+        said = unknown(str(value), names)
+        raise StudyError(f"`{name} is one of {', '.join(names)}` must hold, but got {said}")
     return value

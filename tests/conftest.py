@@ -1,4 +1,9 @@
-"""Settings for every test: two XLA devices on any machine, and strict shapes."""
+"""Settings for every test: two XLA devices on any machine, strict shapes, and one cache of programs."""
+
+import os
+import shutil
+import signal
+import tempfile
 
 import jax
 from hypothesis import settings
@@ -11,3 +16,21 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # Property tests draw the same examples in every run, and may take as long as they need on a busy machine.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
+
+CACHE = "JAX_COMPILATION_CACHE_DIR"
+
+
+def pytest_configure(config):
+    """Programs are compiled once in a session, whichever process runs them: workers inherit the variable."""
+    # What a shell begins in the background ignores Ctrl-C, and so would the commands that tests begin.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if not hasattr(config, "workerinput"):
+        os.environ[CACHE] = tempfile.mkdtemp(prefix="lrelu-jax-programs-")
+    jax.config.update("jax_compilation_cache_dir", os.environ[CACHE])
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+def pytest_unconfigure(config):
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(os.environ.pop(CACHE), ignore_errors=True)

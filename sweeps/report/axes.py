@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sweeps import grammar
-from sweeps.results import Results
-from sweeps.space import StudyError, is_logarithmic, is_sampled
+from sweeps.errors import StudyError
+from sweeps.results.results import Results
+from sweeps.space import grammar
+from sweeps.space.domains import Choice, Grid, is_logarithmic, is_sampled
 
 MOST_LEVELS = 64  # more distinct numbers than this are put into bins
 MOST_CATEGORIES = 12  # so many distinct values, with None among them, are categories
@@ -84,11 +85,11 @@ def _numeric(field: str, values: np.ndarray, domain: Any) -> Axis:
     there = np.isfinite(values)
     levels = np.unique(values[there])
     positive = len(levels) > 0 and levels[0] > 0
-    if domain is None or isinstance(domain, grammar.Grid | grammar.Choice):
+    if domain is None or isinstance(domain, Grid | Choice):
         log = bool(positive and len(levels) > 2 and levels[-1] / levels[0] >= DECADES)
     else:
         log = bool(positive and is_logarithmic(domain))
-    sampled = domain is not None and is_sampled(domain) and not isinstance(domain, grammar.Choice)
+    sampled = domain is not None and is_sampled(domain) and not isinstance(domain, Choice)
     if len(levels) <= (MOST_CATEGORIES if sampled else MOST_LEVELS):
         cells = np.where(there, np.searchsorted(levels, values), -1)
         return Axis(field, values, True, log, False, distinct_labels(levels.tolist()), levels, cells)

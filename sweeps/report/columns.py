@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from sweeps.report.axes import Axis
 from sweeps.report.wording import compact
-from sweeps.results import Results
+from sweeps.results.results import Results
 
 MOST_CELLS = 600_000  # about 5 MB of the page
 STEPS = ("diverged_at", "stopped_at")
@@ -28,7 +28,7 @@ class Columns(NamedTuple):
 
 
 def member_columns(results: Results, axes: list[Axis], finals: dict[str, np.ndarray]) -> Columns:
-    """Columns of the table: id, seed, status, swept fields, and the metrics at the last step.
+    """Columns of the table: id, seed, fold, status, swept fields, and the metrics at the last step.
 
     Args:
         results: a run.
@@ -37,7 +37,7 @@ def member_columns(results: Results, axes: list[Axis], finals: dict[str, np.ndar
     """
     table = results.members
     steps = [name for name in STEPS if name in table.column_names and table[name].null_count < len(table)]
-    names = ["member", "seed", "status", *steps, *results.swept]
+    names = ["member", "seed", *(["fold"] if results.folds else []), "status", *steps, *results.swept]
     most = max(1, MOST_CELLS // (len(names) + len(axes) + len(finals)))
     rows = np.arange(len(table))
     if len(rows) > most:

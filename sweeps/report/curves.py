@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from sweeps.report.marginals import student_rows
+from sweeps.report.bounds import bounds_of
+from sweeps.report.marginals import seed_columns, student_rows
 from sweeps.report.wording import compact, point
-from sweeps.results import Configuration, Results
+from sweeps.results.results import Configuration, Results
 
 BEST = 8
 MOST_CONFIGURATIONS = 48
@@ -42,15 +43,23 @@ def learning_curves(results: Results, rows: list[Configuration], metrics: Sequen
     column = np.searchsorted(steps, table["step"].to_numpy()[kept])
     each = (3 * len(ranks) + sum(map(len, groups))) * max(1, len(steps))
     shown = list(metrics[: max(1, MOST_NUMBERS // each)])
+    whole, seeds = results.members["member"].to_numpy(), results.draws
     found = {}
     for name in shown:
+        cut = bounds_of(name, table[name].to_numpy(zero_copy_only=False))
         values = np.full((len(ids), len(steps)), np.nan)
         values[row, column] = table[name].to_numpy(zero_copy_only=False)[kept]
-        bands = [student_rows(values[np.searchsorted(ids, members)].T) for members in everyone]
+        bands = [
+            student_rows(
+                seed_columns(values[np.searchsorted(ids, members)].T, seeds[np.searchsorted(whole, members)]),
+                results.overlap,
+            )
+            for members in everyone
+        ]
         found[name] = {
             "mean": [compact(mean, 5) for mean, _, _ in bands],
-            "low": [compact(low, 5) for _, low, _ in bands],
-            "high": [compact(high, 5) for _, _, high in bands],
+            "low": [compact(np.clip(low, *cut), 5) for _, low, _ in bands],
+            "high": [compact(np.clip(high, *cut), 5) for _, _, high in bands],
             "members": [
                 [compact(curve, 5) for curve in values[np.searchsorted(ids, members)]] for members in groups
             ],

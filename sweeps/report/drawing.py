@@ -1,20 +1,21 @@
 """What figures are drawn with: axes, captions, colours, bands over seeds and effects with their intervals."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from sweeps.intervals import Interval
 from sweeps.report.marginals import student_rows
+from sweeps.statistics.intervals import Interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure  # imported where something is drawn: it takes a while
 
 
-# Okabe and Ito (2008): told apart with every common colour blindness.
-BLUE, ORANGE, GREY, VERMILION = "#0072B2", "#E69F00", "#999999", "#D55E00"
+# Okabe and Ito (2008): told apart with every common colour blindness; the orange is darker, for white.
+BLUE, ORANGE, GREY, VERMILION = "#0072B2", "#8F6100", "#999999", "#D55E00"
 GREEN, PURPLE, SKY = "#009E73", "#CC79A7", "#56B4E9"
 COLORS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY)
 
@@ -28,9 +29,9 @@ def canvas(
         panels: how many.
         size: width and height in inches; None takes what suits a page.
     """
-    from matplotlib.figure import Figure  # not pyplot: nothing global, and no window system is asked for
+    from sweeps.report.inline import InlineFigure  # not pyplot: nothing global, and no window system
 
-    figure = Figure(figsize=size or ((7, 4.5) if panels == 1 else (9.5, 4.5)), layout="constrained")
+    figure = InlineFigure(figsize=size or ((7, 4.5) if panels == 1 else (9.5, 4.5)), layout="constrained")
     found = list(np.ravel(figure.subplots(1, panels)))
     for axes in found:
         axes.spines[["top", "right"]].set_visible(False)
@@ -51,12 +52,29 @@ def in_percent(axes: Any, decimals: int | None = None) -> None:
 
 
 def caption(figure: "Figure", text: str) -> None:
-    """Says below a figure what is drawn, and what the band is over."""
-    figure.supxlabel(literal(text), fontsize="small", color="#444444", wrap=True)
+    """Keeps what is drawn, and what the band is over, for the text beside it: papers have their own."""
+    figure.set_label(text)
+
+
+def saved(figure: "Figure", path: Path, **options: Any) -> Path:
+    """Writes a figure, and its caption as a text file beside it.
+
+    Args:
+        figure: the figure.
+        path: of the picture.
+        **options: of `savefig`.
+
+    Returns:
+        The picture's path.
+    """
+    figure.savefig(path, **options)
+    if text := str(figure.get_label()):
+        path.with_suffix(".txt").write_text(text + "\n", encoding="utf-8")
+    return path
 
 
 def panels(number: int, text: str) -> tuple["Figure", list[Any]]:
-    """A figure of panels side by side, with a caption under them.
+    """A figure of panels side by side, with a caption for the text beside it.
 
     Args:
         number: how many panels.

@@ -5,12 +5,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sweeps import store
 from sweeps.report.wording import point
-from sweeps.results import Results
+from sweeps.results.results import Results
+from sweeps.store.statuses import Status
 
 MOST_LISTED = 50
-ENDED_EARLY = ("diverged", "failed")
+ENDED_EARLY = (Status.DIVERGED, Status.FAILED)
 
 
 class Rung(NamedTuple):
@@ -69,9 +69,9 @@ def rungs(results: Results) -> list[Rung]:
         results: a run.
     """
     status = results.members["status"].to_numpy(zero_copy_only=False)
-    stopped = np.where(status == "stopped", step_of(results, "stopped_at"), np.nan)
-    last = np.where(status == "done", float(results.manifest["steps"]), stopped)
-    last = np.where(status == "diverged", step_of(results, "diverged_at"), last)
+    stopped = np.where(status == Status.STOPPED, step_of(results, "stopped_at"), np.nan)
+    last = np.where(status == Status.DONE, float(results.manifest["steps"]), stopped)
+    last = np.where(status == Status.DIVERGED, step_of(results, "diverged_at"), last)
     steps = np.unique(stopped[np.isfinite(stopped)])
     return [Rung(int(step), int((last >= step).sum()), int((stopped == step).sum())) for step in steps]
 
@@ -87,13 +87,12 @@ def losses(results: Results) -> tuple[list[Loss], int]:
     found = np.flatnonzero(np.isin(status, ENDED_EARLY))
     found = found[np.argsort(step[found], kind="stable")]
     rows: list[dict[str, Any]] = results.members.take(found[:MOST_LISTED]).to_pylist()
-    failed = "failed" in status and results.directory is not None
-    errors = store.errors(results.directory) if failed and results.directory else {}
+    errors = results.errors if Status.FAILED in status else {}
     listed = [
         Loss(
             row["member"],
             row["seed"],
-            point({name: row[name] for name in results.swept}),
+            point({name: row[name] for name in (*(["fold"] if results.folds else []), *results.swept)}),
             row["status"],
             row.get("diverged_at"),
             errors.get(row["member"], ""),

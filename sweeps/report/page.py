@@ -2,9 +2,15 @@
 
 import json
 import os
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from sweeps.errors import StudyError
 from sweeps.report.columns import member_columns
+from sweeps.report.configurations import configurations
+from sweeps.report.front import front
 from sweeps.report.markup import embedded, escape, section, table
 from sweeps.report.outcomes import tally
 from sweeps.report.panels import (
@@ -17,32 +23,50 @@ from sweeps.report.panels import (
     parallel,
     percent_names,
 )
+from sweeps.report.progress import trajectories
 from sweeps.report.reproduction import circumstances, recipe
+from sweeps.report.schedule_panels import schedule, search_history, stopped
 from sweeps.report.sentence import answer, question
-from sweeps.report.training_panels import curves, dead_units, divergences, slopes, stopped
-from sweeps.report.wording import count
-from sweeps.results import Results
-from sweeps.space import StudyError
-from sweeps.store import writing
+from sweeps.report.training_panels import curves, dead_units, divergences, slopes
+from sweeps.report.wording import count, scored_at, title
+from sweeps.results.results import Results
+from sweeps.store.chunks import writing
 
+NO_CURVES: dict[str, Any] = {"steps": [], "values": []}
 ASSETS = Path(__file__).parent / "assets"
-SCRIPTS = ("drawing.js", "figures.js", "parallel.js", "members.js", "start.js")
+SCRIPTS = (
+    "drawing.js",
+    "chart.js",
+    "pointer.js",
+    "cards.js",
+    "figures.js",
+    "schedules.js",
+    "parallel.js",
+    "members.js",
+    "start.js",
+)
 
 
-def write(results: Results, path: str | Path) -> Path:
+def write(results: Results, path: str | Path, objectives: Mapping[str, str] | None = None) -> Path:
     """Writes the report; a file of that name is replaced.
 
     Args:
         results: a run, finished or not, or what a filter left of it.
         path: the file.
+        objectives: metrics with `max` or `min`, whose Pareto front is a part; None leaves it out.
 
     Returns:
         The file. It is there whole or not at all.
 
     Raises:
-        StudyError: Plotly is not installed, or the file cannot be written.
+        StudyError: the file cannot be written.
     """
-    path, text = Path(path), document(results)
+    path = Path(path)
+    if not path.name:  # the folder it is in
+        raise StudyError(
+            f"`a file's name` must hold for a report, but got {str(path)!r}; report.html would do"
+        )
+    text = document(results, objectives)
     temporary = path.with_name(f".{path.name}.tmp")
     with writing(str(path)):
         try:
@@ -57,25 +81,27 @@ def write(results: Results, path: str | Path) -> Path:
     return path
 
 
-def document(results: Results) -> str:
+def document(results: Results, objectives: Mapping[str, str] | None = None) -> str:
     """The report as text; the same results give the same text.
 
     Args:
         results: a run.
-
-    Raises:
-        StudyError: Plotly is not installed.
+        objectives: metrics with `max` or `min`, whose Pareto front is a part; None leaves it out.
     """
-    plotly = _plotly()
     study = gather(results, member_columns)
-    parts = _parts(study)
+    parts = _parts(study, objectives)
     data = {
         "metric": study.metric,
         "mode": results.manifest["mode"],
         "steps": results.manifest["steps"],
         "percent": percent_names(study),
+        "titles": {name: title(name) for name in study.finals},
         "columns": study.columns.columns,
         "fields": study.columns.fields,
+        "trajectories": trajectories(results, study.metric, study.columns.rows)
+        if study.finals
+        else NO_CURVES,
+        "replay": shlex.join(["sweeps", "replay", str(results.directory)]) if results.directory else None,
     }
     for part in parts:
         data |= part.data
@@ -88,18 +114,22 @@ def document(results: Results) -> str:
         "question": escape(question(results)),
         "answer": escape(sentences[0]),
         "grounds": escape(" ".join(sentences[1:])),
-        "facts": escape(_facts(study)),
+        "facts": escape(facts(study)),
         "contents": "".join(f'<li><a href="#{part.name}">{escape(part.heading)}</a></li>' for part in parts),
         "parts": "\n".join(part.html for part in parts),
-        "plotly": plotly,
         "data": embedded(data),
         "script": "\n".join((ASSETS / script).read_text(encoding="utf-8") for script in SCRIPTS),
     }
-    return _filled((ASSETS / "page.html").read_text(encoding="utf-8"), pieces)
+    return filled((ASSETS / "page.html").read_text(encoding="utf-8"), pieces)
 
 
-def _filled(template: str, pieces: dict[str, str]) -> str:
-    """The template with `{{name}}` replaced, once: what is put in is not searched again."""
+def filled(template: str, pieces: dict[str, str]) -> str:
+    """The template with `{{name}}` replaced, once: what is put in is not searched again.
+
+    Args:
+        template: text.
+        pieces: what stands for each name.
+    """
     text = []
     for piece in template.split("{{"):
         name, closed, rest = piece.partition("}}")
@@ -107,15 +137,19 @@ def _filled(template: str, pieces: dict[str, str]) -> str:
     return "".join(text)
 
 
-def _parts(study: Study) -> list[Part]:
+def _parts(study: Study, objectives: Mapping[str, str] | None) -> list[Part]:
     drawn = curves(study) if study.finals else None
     found = [
         against_fields(study),
+        configurations(study),
         drawn,
+        None if objectives is None else front(study, objectives),
         heatmap(study),
         parallel(study),
         importances(study),
         stopped(study),
+        search_history(study),
+        schedule(study),
         dead_units(study),
         slopes(study, drawn.data["curves"]) if drawn else None,
         divergences(study),
@@ -125,12 +159,17 @@ def _parts(study: Study) -> list[Part]:
     return [part for part in found if part is not None]
 
 
-def _facts(study: Study) -> str:
-    """What was run, in one line."""
+def facts(study: Study) -> str:
+    """What was run, in one line.
+
+    Args:
+        study: what the page is made of.
+    """
     said = ", ".join(f"{number:,} {status}" for status, number in tally(study.results).items())
     return (
         f"{count(len(study.results.members), 'member')} ({said}): {count(len(study.rows), 'configuration')}, "
-        f"{count(len(set(study.seeds.tolist())), 'seed')}, "
+        f"{count(len(study.results.members['seed'].unique()), 'seed')}, "
+        f"{count(study.results.folds, 'fold') + ', ' if study.results.folds else ''}"
         f"{count(study.results.manifest['steps'], 'training step')} each"
     )
 
@@ -138,7 +177,9 @@ def _facts(study: Study) -> str:
 def _members(study: Study) -> Part:
     shown, total = len(study.columns.rows), len(study.results.members)
     note = (
-        "Metrics are those at the last step, to six digits; – is not set. Headings sort. A filter is a part "
+        f"Metrics are those of a member {scored_at(study.results.manifest)}; numbers have six digits; – is "
+        "not set. Headings sort, and a row opens the card of its member, beside which that of a second can "
+        "be laid. A filter is a part "
     )
     note += "of the text, a number, or a range: 0.1..0.3, >0.1, <=3."
     if shown < total:
@@ -164,13 +205,3 @@ def _reproduction(study: Study) -> Part:
     body += f'<pre tabindex="0"><code>{escape(whole)}</code></pre></details>'
     heading = "How to reproduce it"
     return Part("reproduce", heading, section("reproduce", heading, body), {})
-
-
-def _plotly() -> str:
-    try:
-        from plotly.offline import get_plotlyjs
-    except ImportError as error:
-        raise StudyError(
-            "`plotly is installed` must hold for a report, but it is not: pip install 'lrelu-jax[sweeps]'"
-        ) from error
-    return get_plotlyjs()

@@ -1,18 +1,22 @@
 """The parts of the page about the metric: what is drawn in each, and the words around it."""
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from sweeps.report.axes import Axis, axis_of
+from sweeps.report.bounds import bounds_of
 from sweeps.report.columns import Columns
 from sweeps.report.importance import MOST_BINS, SMALLEST, Share, explained, quantile_cells
-from sweeps.report.marginals import Marginal, marginal, places
-from sweeps.report.markup import choice, figure, section
-from sweeps.report.wording import compact, count, is_share, listing
-from sweeps.results import Configuration, Results
+from sweeps.report.marginals import Marginal, differences_along, draws, marginal
+from sweeps.report.markup import choice, escape, figure, section
+from sweeps.report.wording import compact, count, figures, is_share, listing, scored_at, title
+from sweeps.results.lineage import is_evolved
+from sweeps.results.results import Configuration, Results
+from sweeps.store.statuses import Status
 
-ENDED = ("done", "diverged", "failed")
+ENDED = (Status.DIVERGED, Status.FAILED)
 MOST_LINES = 2000  # as in assets/parallel.js
 MOST_AXES = 8  # parallel coordinates with more than these cannot be read
 
@@ -25,8 +29,8 @@ class Study(NamedTuple):
         rows: its configurations, the best first.
         axes: its swept fields.
         finals: the metrics at the last step, the study's first.
-        seeds: per member.
-        places: per member the place of its configuration.
+        seeds: per member the seed that its state descends from, or with folds the one that it holds out.
+        places: per member which independently drawn configuration it is of, or descends from.
         columns: what the page holds of the members.
     """
 
@@ -49,14 +53,22 @@ class Study(NamedTuple):
         return self.metric in self.finals and bool(np.isfinite(self.finals[self.metric]).any())
 
     @property
+    def alone(self) -> bool:
+        """Whether so few members have a finite final metric that there is nothing to compare."""
+        return len(self.results.members) > 1 and int(np.isfinite(self.finals[self.metric]).sum()) == 1
+
+    @property
     def ended(self) -> bool:
         """Whether any member has come to its end."""
         status = self.results.members["status"].to_pylist()
-        return self.metric in self.finals and any(each in ENDED for each in status)
+        ended = (*self.results.scored, *ENDED)
+        return self.metric in self.finals and any(each in ended for each in status)
 
     def along(self, axis: Axis, metric: str) -> Marginal:
-        """A metric along a field."""
-        return marginal(axis, self.finals[metric], self.seeds, self.places)
+        """A metric along a field, with intervals that do not leave what the metric can be."""
+        found = marginal(axis, self.finals[metric], self.seeds, self.places, self.results.overlap)
+        low, high = np.clip([found.low, found.high], *bounds_of(metric, self.finals[metric]))
+        return found._replace(low=low, high=high)
 
 
 class Part(NamedTuple):
@@ -82,21 +94,30 @@ def gather(results: Results, columns_of: Any) -> Study:
         names = [metric, *names]
     finals = {name: results.final(name) for name in names}
     axes = [axis_of(results, field) for field in results.swept]
-    seeds = results.members["seed"].to_numpy()
-    return Study(results, rows, axes, finals, seeds, places(results, rows), columns_of(results, axes, finals))
+    columns = columns_of(results, axes, finals)
+    return Study(results, rows, axes, finals, results.draws, draws(results, rows), columns)
 
 
 def against_fields(study: Study) -> Part | None:
     """The metric against each swept field."""
     if not study.axes or not study.ended:
         return None
-    figures, data = [], []
-    stopped = int((study.results.members["status"].to_numpy(zero_copy_only=False) == "stopped").sum())
+    heading = f"{title(study.metric)} against {listing(study.results.swept)}"
+    if study.alone:
+        return _sentence("against", heading, study)
+    drawn, data = [], []
+    unscored = [] if Status.STOPPED in study.results.scored else [Status.STOPPED]
+    status = study.results.members["status"].to_numpy(zero_copy_only=False)
+    stopped = int(np.isin(status, unscored).sum())
+    at = scored_at(study.results.manifest)
     for place, axis in enumerate(study.axes):
         found = study.along(axis, study.metric)
-        data.append(means(found))
+        finals, mode = study.finals[study.metric], study.results.manifest["mode"]
+        apart = differences_along(axis, finals, study.seeds, mode, study.results.overlap)
+        data.append(means(found) | ({"apart": means(apart), "to": apart.band} if apart else {}))
         unset = int((axis.cells < 0).sum())
-        caption = f"A dot is one member; line and band: {found.band}. "
+        caption = _ends(study, axis, found)
+        caption += f"A dot is one member {at}; line and band: {found.band}. "
         caption += "A mark at the lower edge is a member that diverged or has no finite value. "
         if stopped:
             caption += (
@@ -105,16 +126,44 @@ def against_fields(study: Study) -> Part | None:
             caption += "which are too good where many were stopped. "
         caption += f"{count(unset, 'member')} in which it is not set are left out." if unset else ""
         label = f"{study.metric} against {axis.field}, a dot per member, with means and intervals"
-        figures.append(figure(f"against-{place}", label, caption.strip()))
-    body = f'<div class="grid">{"".join(figures)}</div>'
-    heading = f"{study.metric} against {listing(study.results.swept)}"
+        drawn.append(figure(f"against-{place}", label, caption.strip(), _shown(study, place, bool(apart))))
+    body = f'<div class="grid">{"".join(drawn)}</div>'
     return Part("against", heading, section("against", heading, body), {"against": data})
+
+
+def _ends(study: Study, axis: Axis, found: Marginal) -> str:
+    """Where the mean is highest and lowest, in words."""
+    if np.isfinite(found.mean).sum() < 2:
+        return ""
+    percent = is_share(study.metric, study.finals[study.metric])
+    said = (
+        f"{word} {figures(found.mean[at], math.nan, math.nan, percent=percent)} at {axis.labels[at]}"
+        for word, at in (("highest", np.nanargmax(found.mean)), ("lowest", np.nanargmin(found.mean)))
+    )
+    return f"Mean {', '.join(said)}. "
+
+
+def _shown(study: Study, place: int, apart: bool) -> str:
+    """What the figure of a field can show beside its values: a second field as colour, differences."""
+    others = [axis.field for at, axis in enumerate(study.axes) if at != place]
+    controls = choice(f"color-{place}", "Colour", ["none", *others]) if others else ""
+    if apart:
+        controls += f'<label><input type="checkbox" id="apart-{place}"> differences to the best</label>'
+    return f'<div class="controls">{controls}</div>' if controls else ""
+
+
+def _sentence(name: str, heading: str, study: Study) -> Part:
+    """A part that has nothing to draw."""
+    said = f"Nothing to compare: one of {count(len(study.results.members), 'member')} has a final value."
+    return Part(name, heading, section(name, heading, f"<p>{escape(said)}</p>"), {})
 
 
 def heatmap(study: Study) -> Part | None:
     """Two fields at a time."""
     if len(study.axes) < 2 or not study.ended:
         return None
+    if study.alone:
+        return _sentence("heatmap", "Heat map", study)
     fields = list(study.results.swept)
     controls = (
         f'<div class="controls">{choice("heat-x", "Across", fields)}'
@@ -128,18 +177,20 @@ def heatmap(study: Study) -> Part | None:
     caption += f"From {shown:,} of {total:,} members." if shown < total else ""
     label = f"heat map of {study.metric} over two of {listing(fields)}"
     body = figure("heat", label, caption.strip(), controls, 440)
-    return Part("heatmap", "Two fields together", section("heatmap", "Two fields together", body), {})
+    return Part("heatmap", "Heat map", section("heatmap", "Heat map", body), {})
 
 
 def parallel(study: Study) -> Part | None:
-    """All fields and metrics at once, to be brushed."""
-    if not study.axes or not study.scored:
+    """All fields and metrics at once, to be filtered."""
+    if len(study.axes) < 2 or not study.scored:
         return None
+    if study.alone:
+        return _sentence("parallel-part", "Parallel coordinates", study)
     names = [*study.results.swept, *[name for name in study.finals if name != study.metric]]
     names = [*names[: MOST_AXES - 1], study.metric]
     caption = (
         "A line is one member, darker where the metric is better (paler in the dark theme: the stronger the "
-        "line, the better). Drag along an axis to choose a range; the table of members below then shows "
+        "line, the better). Drag on an axis to filter; the table of members below then shows "
         "those members only. By keyboard, write the range, such as 0.1..0.3, into the filter boxes of that "
         "table. Members without a final value have no line. "
     )
@@ -153,15 +204,19 @@ def parallel(study: Study) -> Part | None:
     label = f"parallel coordinates of {listing(names)}"
     body = '<p class="note" id="brushed" role="status">No range is chosen.</p>'
     body += figure("parallel", label, caption.strip(), "", 420)
-    heading = "All fields together"
+    heading = "Parallel coordinates"
     return Part("parallel-part", heading, section("parallel-part", heading, body), {"parallel": names})
 
 
 def importances(study: Study) -> Part | None:
     """How much each field explains."""
-    if not study.axes or not study.scored:
+    if len(study.axes) < 2 or not study.scored:
         return None
     heading = "How much each field explains"
+    if is_evolved(study.results.manifest):
+        return (
+            None  # the fields changed while training, and members with a common ancestor are not independent
+        )
     shares, method = _shares(study)
     if not shares:
         body = f"<p>{method}</p>"
@@ -169,8 +224,9 @@ def importances(study: Study) -> Part | None:
     label = "share of the variance explained: " + ", ".join(
         f"{share.field} {share.share:.0%} ({share.low:.0%} to {share.high:.0%})" for share in shares
     )
-    height = 110 + 34 * len(shares)
-    body = figure("importance", label, method, "", height)
+    height, most = 110 + 34 * len(shares), shares[0]
+    said = f"{most.field} explains most: {most.share:.0%} ({most.low:.0%} to {most.high:.0%}). {method}"
+    body = figure("importance", label, said, "", height)
     data = {"importance": [share._asdict() for share in shares], "importance_height": height}
     return Part("importance-part", heading, section("importance-part", heading, body), data)
 
@@ -182,20 +238,12 @@ def means(found: Marginal) -> dict[str, Any]:
 
 def _shares(study: Study) -> tuple[list[Share], str]:
     """The share of each field, the largest first, and how it was computed."""
-    values = study.finals[study.metric]
-    alone = len(study.axes) == 1
-    if alone:
-        units, finite = values, np.isfinite(values)
-        what, one, rest = "members", "member", "is what differs between seeds"
-        cells = [study.axes[0].values[finite]]
-    else:
-        units = np.asarray([row.interval.mean for row in study.rows])
-        finite = np.isfinite(units)
-        first = np.searchsorted(
-            study.results.members["member"].to_numpy(), [row.members[0] for row in study.rows]
-        )
-        what, one, rest = "configurations", "configuration mean", "is interaction between fields, and noise"
-        cells = [axis.values[first][finite] for axis in study.axes]
+    units = np.asarray([row.interval.mean for row in study.rows])
+    finite = np.isfinite(units)
+    first = np.searchsorted(
+        study.results.members["member"].to_numpy(), [row.members[0] for row in study.rows]
+    )
+    cells = [axis.values[first][finite] for axis in study.axes]
     found = []
     for axis, own in zip(study.axes, cells, strict=True):
         share = explained(quantile_cells(own), units[finite])
@@ -203,17 +251,18 @@ def _shares(study: Study) -> tuple[list[Share], str]:
     found.sort(key=lambda share: -share.share)
     lost = int((~finite).sum())
     method = (
-        f"The share of the variance of {count(int(finite.sum()), one)} that each "
+        f"The share of the variance of {count(int(finite.sum()), 'configuration mean')} that each "
         f"field explains by itself, in at most {MOST_BINS} bins (one-way analysis of "
-        f"variance, epsilon squared); the bar is its 95 % bootstrap interval over {what}. What no field "
-        f"explains {rest}. A small share is no proof that a field does not matter: it may matter only "
+        f"variance, epsilon squared); the bar is its 95 % bootstrap interval over configurations. "
+        f"What no field explains is interaction between fields, and noise. "
+        f"A small share is no proof that a field does not matter: it may matter only "
         f"together with another, or outside the range that was swept."
     )
     if lost:
         method += f" {lost:,} without a finite value are left out."
     if not found:
         return [], (
-            f"Not computed: it takes at least {SMALLEST} {what} with finite values that differ, "
+            f"Not computed: it takes at least {SMALLEST} configurations with finite values that differ, "
             f"and levels with at least two of them on average."
         )
     return found, method

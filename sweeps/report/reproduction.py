@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from sweeps.report.wording import count
-from sweeps.results import Results
+from sweeps.results.results import Results
 
 OPTIONS = ("samples", "root_seed", "members_per_chunk", "confirm", "keep_best")
 USUAL = {"root_seed": 0, "confirm": 0, "keep_best": 0}
@@ -27,11 +27,12 @@ def recipe(manifest: Mapping[str, Any]) -> str:
         return _command(reference, options)
     words = "".join(f", {name}={value!r}" for name, value in options.items())
     space = manifest.get("space") or {}
+    select = "select='best', " if manifest.get("select") == "best" else ""
     lines = [
         "import sweeps",
         f"# {manifest.get('study', 'study')}: the study that was run; its space is written below",
         f"study = sweeps.Study(trial, steps={manifest['steps']}, metric={manifest['metric']!r}, "
-        f"mode={manifest['mode']!r}, space={{",
+        f"mode={manifest['mode']!r}, {select}space={{",
         *(f"    {name!r}: {domain!r}," for name, domain in space.items()),
         "})",
         f'results = sweeps.run(study, out="runs/again"{words})',

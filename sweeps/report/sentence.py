@@ -2,29 +2,44 @@
 
 import math
 
-import numpy as np
-
-from sweeps.report.wording import count, figures, is_share, listing, number, point
-from sweeps.results import Configuration, Results
+from sweeps.report.bounds import bounds_of
+from sweeps.report.differences import FEW, compared
+from sweeps.report.wording import (
+    count,
+    figures,
+    in_words,
+    is_share,
+    listing,
+    number,
+    over,
+    point,
+    scored_at,
+    title,
+)
+from sweeps.results.lineage import is_evolved
+from sweeps.results.results import Best, Configuration, Results
+from sweeps.results.scoring import keeps_scores
+from sweeps.statistics.intervals import Interval
+from sweeps.store.statuses import UNFINISHED, Status
 
 MOST_LISTED = 6
 
 
 def question(results: Results) -> str:
-    """What was asked: `Which alpha gives the highest test/accuracy after 500 steps?`.
+    """What was asked: `Which alpha gives the highest test accuracy after 500 steps?`.
 
     Args:
         results: a run.
     """
     manifest, swept = results.manifest, results.swept
     extreme = "highest" if manifest["mode"] == "max" else "lowest"
-    after = f"after {count(manifest['steps'], 'step')}"
+    metric, most = in_words(manifest["metric"]), "at most " if keeps_scores(manifest) else ""
+    after = f"after {most}{count(manifest['steps'], 'step')}"
+    if manifest.get("select") == "best":
+        after = f"at the best evaluation within {count(manifest['steps'], 'step')}"
     if not swept:
-        return f"What is {manifest['metric']} {after}?"
-    return (
-        f"Which {listing(swept)} {'give' if len(swept) > 1 else 'gives'} the {extreme} {manifest['metric']} "
-        f"{after}?"
-    )
+        return f"What is the {metric} {after}?"
+    return f"Which {listing(swept)} {'give' if len(swept) > 1 else 'gives'} the {extreme} {metric} {after}?"
 
 
 def answer(results: Results, rows: list[Configuration]) -> list[str]:
@@ -34,74 +49,145 @@ def answer(results: Results, rows: list[Configuration]) -> list[str]:
         results: a run.
         rows: its configurations, the best first.
     """
-    waiting = sum(status in ("pending", "running") for status in results.members["status"].to_pylist())
+    waiting = sum(status in UNFINISHED for status in results.members["status"].to_pylist())
     everyone = len(results.members)
+    if results.tables is None:  # all members of the run, or all that its search has asked for so far
+        unasked = results.manifest["members"] - everyone
+        waiting, everyone = waiting + unasked, everyone + unasked
     if not any(len(row.members) > row.diverged + row.unfinished for row in rows):
         if waiting:
             return [f"No answer yet: {waiting:,} of {count(everyone, 'member')} are not trained yet."]
-        return [f"No answer: none of {count(everyone, 'member')} has a finite value at the last step."]
+        where = scored_at(results.manifest)
+        return [f"No answer: none of {count(everyone, 'member')} has a finite value {where}."]
     best, winner, metric = results.best(), rows[0], results.manifest["metric"]
-    percent = is_share(metric, results.final())
-    lost = f" ({winner.diverged} without a value)" if winner.diverged and not best.confirmed else ""
-    subject = point(best.config, symbols=True) if results.swept else f"{metric}"
-    on = f" on {metric}" if results.swept else ""
-    said = figures(best.mean, best.low, best.high, percent=percent)
-    sentences = [f"{subject}: {said}{on}, {count(best.seeds, 'seed')}{lost}{_ties(results, rows)}."]
+    evolved, said = is_evolved(results.manifest), _figures(results, best)
+    lost = _lost(results.on_fresh_seeds(winner) or winner)
+    if results.swept:
+        way = " at the end of its schedule" if evolved else ""
+        first = f"{point(best.config, symbols=True)} is best{way} ({said} {in_words(metric)}{lost})"
+    else:
+        first = f"{title(metric)} is {said}{lost}"
+    sentences = [f"{first}{_ties(results, rows)}{_uncompared(results, rows)}."]
+    if results.manifest.get("select") == "best":
+        sentences.append(f"Each member is taken {scored_at(results.manifest)}.")
     if waiting:
         sentences.append(f"So far: {waiting:,} of {count(everyone, 'member')} are not trained yet.")
     if best.confirmed:
-        sentences.append("Confirmed: the figures are of fresh seeds, which did not choose it.")
-        sentences += _baseline(results, winner, percent)
+        followed = "the schedule that ends so was followed from its first step; " if evolved else ""
+        fresh = "fresh seeds over the same folds" if best.folds else "fresh seeds, which did not choose it"
+        sentences.append(f"Confirmed: {followed}the figures are of {fresh}.")
+        sentences += _baseline(results, winner)
     elif results.swept and len(rows) > 1:
-        sentences.append("Selected on these seeds, so optimistic.")
+        cure = "--confirm 8" if results.manifest.get("reference") else "confirm=8"
+        same = "folds" if best.folds else "seeds"
+        sentences.append(f"Picked on the same {same} it is scored on, so slightly too good; add {cure}.")
+    noun = "lineage" if evolved and not best.confirmed else "seed"
+    if noun == "lineage":
+        sentences.append("Members copied from one another, or begun with the same seed, are one lineage.")
     if not math.isnan(best.low):
-        sentences.append("± is half the 95 % interval of the mean over seeds.")
+        sign = "The range in brackets" if "[" in said else "±"
+        corrected = ", corrected for what folds share (Nadeau and Bengio, 2003)" if best.folds else ""
+        sentences.append(f"{sign} is the 95 % interval of the mean over {over(best, noun)}{corrected}.")
+    if compared_by := comparisons_said(results, rows):
+        sentences.append(compared_by)
+    noun, draws = ("fold", best.folds) if best.folds else (noun, best.seeds)
+    if 2 <= draws <= FEW:
+        few = "Two" if draws == 2 else "Three"
+        sentences.append(f"{few} {noun}s are unreliable: the interval may be far off; take five or more.")
     return sentences
 
 
+def comparisons_said(results: Results, rows: list[Configuration]) -> str:
+    """How the others were compared with the best, in a sentence; empty if they could not be.
+
+    Args:
+        results: a run.
+        rows: its configurations, the best first.
+    """
+    others = [row for row in compared(rows) if not row.diverged and not row.unfinished]
+    if not others or rows[0].draws < 2 or rows[0].diverged:
+        return ""
+    noun = "lineages" if is_evolved(results.manifest) else "folds" if results.folds else "seeds"
+    corrected = f", corrected for {count(len(others), 'comparison')}" if len(others) > 1 else ""
+    return f"Compared by paired t-tests over {noun} at 5 %{corrected}."
+
+
+def _figures(results: Results, row: Best | Interval) -> str:
+    metric, values = results.manifest["metric"], results.final()
+    return figures(
+        row.mean, row.low, row.high, percent=is_share(metric, values), bounds=bounds_of(metric, values)
+    )
+
+
+def _lost(row: Configuration) -> str:
+    """How many members the mean leaves out."""
+    return f"; {count(row.diverged, 'more member')} diverged" if row.diverged else ""
+
+
+def _uncompared(results: Results, rows: list[Configuration]) -> str:
+    """How many configurations did not come to the end with a value, and so are compared with nothing."""
+    status = dict(zip(*(results.members[name].to_pylist() for name in ("member", "status")), strict=True))
+    unscored = [row for row in rows if not row.seeds]
+    stopped = sum(all(status[member] == Status.STOPPED for member in row.members) for row in unscored)
+    lost = [row for row in unscored if row.diverged]
+    said = ""
+    if stopped:
+        were = "was" if stopped == 1 else "were"
+        said = f"; {sum(row.seeds > 0 for row in rows):,} of {len(rows):,} finished"
+        said += f"; {stopped:,} {were} stopped early and not compared"
+    if lost:
+        said += f"; {len(lost):,} diverged" + (" or failed" if any(row.failed for row in lost) else "")
+    return said
+
+
 def _ties(results: Results, rows: list[Configuration]) -> str:
-    """Which configurations cannot be told from the best."""
-    others, tied = rows[1:], [row for row in rows[1:] if row.tied]
+    """Which configurations are not measurably worse than the best."""
+    others = compared(rows)
+    tied = [row for row in others if row.tied]
     if not others:
         return ""
-    if len(np.unique(results.members["seed"].to_numpy())) < 2:
-        return "; with one seed nothing can be told from it"
+    if rows[0].draws < 2:
+        return (
+            f"; with one {'lineage' if is_evolved(results.manifest) else 'seed'}, differences may be chance"
+        )
     noun = "value" if len(results.swept) == 1 else "configuration"
+    left = "" if len(others) == len(rows) - 1 else " that finished"
     if not tied:
-        return f"; it can be told from {_others(len(others), noun)}"
-    if len(tied) == len(others) and len(others) > 1:
-        return f"; none of the other {count(len(others), noun)} can be told from it"
-    if len(results.swept) > 1:
-        return f"; {len(tied):,} of {_others(len(others), noun)} cannot be told from it"
-    return f"; {_values(rows)} cannot be told from it"
+        worse = "is measurably worse" + (" or diverged" if any(row.diverged for row in others) else "")
+        return f"; {'the other' if len(others) == 1 else 'every other'} {noun}{left} {worse}"
+    if len(tied) == len(others):
+        if len(others) == 1:
+            return f"; the other {noun}{left} is not measurably worse"
+        return f"; none of the other {count(len(others), noun)}{left} is measurably worse"
+    are = "is" if len(tied) == 1 else "are"
+    if len(results.swept) > 1 or left or len(tied) > MOST_LISTED:
+        which = f"{len(tied):,} of the other {count(len(others), noun)}{left}"
+    else:
+        which = _values(rows, tied)
+    return f"; {which} {are} not measurably worse"
 
 
-def _others(amount: int, noun: str) -> str:
-    return f"the other {noun}" if amount == 1 else f"the other {count(amount, noun)}"
-
-
-def _values(rows: list[Configuration]) -> str:
+def _values(rows: list[Configuration], tied: list[Configuration]) -> str:
     """The tied values of the one swept field, as a range if there is no gap in it."""
     everything = [next(iter(row.config.values())) for row in rows]
-    best, tied = everything[0], [value for value, row in zip(everything, rows, strict=True) if row.tied][1:]
+    best, values = everything[0], [next(iter(row.config.values())) for row in tied]
     if all(isinstance(value, int | float) and not isinstance(value, bool) for value in everything):
-        close = sorted([*tied, best])
+        close = sorted([*values, best])
         between = [value for value in everything if close[0] <= value <= close[-1]]
-        if len(between) == len(close) and len(tied) > 1:
-            return f"{number(min(tied))} to {number(max(tied))}"
-        tied.sort()
-    if len(tied) > MOST_LISTED:
-        return f"{len(tied):,} of the other {len(rows) - 1:,} values"
-    return listing(map(number, tied))
+        if len(between) == len(close) and len(values) > 1:
+            return f"{number(min(values))} to {number(max(values))}"
+        values.sort()
+    return listing(map(number, values))
 
 
-def _baseline(results: Results, winner: Configuration, percent: bool) -> list[str]:
+def _baseline(results: Results, winner: Configuration) -> list[str]:
     """What the default configuration reached on the fresh seeds."""
-    assert results.confirmation is not None  # else nothing is confirmed
-    sentences = []
-    for row in results.confirmation.configurations():
-        if row.config != winner.config:
-            said = figures(*row.interval, percent=percent)
-            told = ", which cannot be told from it" if row.tied else ""
+    again, sentences = results.on_fresh_seeds(winner), []
+    for row in results.fresh:
+        if again is None or row.members != again.members:
+            told = ", which is not measurably worse" if row.tied else ""
+            said = _figures(results, row.interval)
             sentences.append(f"The default, {point(row.config, symbols=True)}, reached {said}{told}.")
+    if len(results.fresh) == 1:
+        sentences.append("The best is the default configuration.")
     return sentences

@@ -1,4 +1,4 @@
-"""The parts of the page about training: curves, rungs, dead units, learned slopes, divergences."""
+"""The parts of the page about training: curves, dead units, learned slopes, divergences."""
 
 import re
 from typing import Any
@@ -7,9 +7,10 @@ import numpy as np
 
 from sweeps.report.curves import BEST, learning_curves
 from sweeps.report.markup import choice, escape, figure, section, table
-from sweeps.report.outcomes import losses, rungs, tally
+from sweeps.report.outcomes import losses, tally
 from sweeps.report.panels import Part, Study, means
-from sweeps.report.wording import count, figures, is_share, listing
+from sweeps.report.wording import count, figures, is_share, listing, scored_at
+from sweeps.store.statuses import Status
 
 DEAD = re.compile(r"dead", re.IGNORECASE)
 SLOPE = re.compile(r"slope|alpha", re.IGNORECASE)
@@ -37,9 +38,10 @@ def curves(study: Study) -> Part | None:
         f"{choice('curve-which', 'Configurations', [*shown, *single])}"
         '<label><input type="checkbox" id="curve-members"> each member</label></div>'
     )
+    one = "fold" if study.results.folds else "seed"
     caption = (
-        "Line: mean over the seeds of a configuration; band: its 95 % interval (no band with one seed, nor "
-        f"where more than {BEST} are drawn). Members that diverged count until they did; the axis "
+        f"Line: mean over the {one}s of a configuration; band: its 95 % interval (no band with one {one}, "
+        f"nor where more than {BEST} are drawn). Members that diverged count until they did; the axis "
         "is that of the configurations that came to the end. "
     )
     caption += data["left_out"][:1].upper() + data["left_out"][1:] + "." if data["left_out"] else ""
@@ -47,23 +49,6 @@ def curves(study: Study) -> Part | None:
     return Part(
         "curves-part", "Learning curves", section("curves-part", "Learning curves", body), {"curves": data}
     )
-
-
-def stopped(study: Study) -> Part | None:
-    """The rungs, and who was stopped at them."""
-    found = rungs(study.results)
-    if not found:
-        return None
-    rows = [(f"{rung.step:,}", f"{rung.reached:,}", f"{rung.stopped:,}") for rung in found]
-    body = table(("step", "members that reached it", "stopped there"), rows, "Rungs")
-    heading = "Rungs, and who was stopped"
-    if study.axes:
-        body += _ends(
-            study,
-            "ends-stopped",
-            "The last step that members were trained for: the larger the dot, the more of them.",
-        )
-    return Part("rungs", heading, section("rungs", heading, body), {})
 
 
 def dead_units(study: Study) -> Part | None:
@@ -82,7 +67,7 @@ def dead_units(study: Study) -> Part | None:
     body = table(
         ("layer", "mean of the best configuration", "mean of all members"),
         rows,
-        "Dead units at the last step",
+        f"Dead units of a member {scored_at(study.results.manifest)}",
     )
     data, figures_html, drawn = [], [], names[:MOST_LAYERS]
     for place, axis in enumerate(study.axes):
@@ -122,7 +107,7 @@ def divergences(study: Study) -> Part:
         body = "<p>No member diverged or failed.</p>"
         return Part("losses", heading, section("losses", heading, body), {})
     counts = tally(study.results)
-    said = listing(f"{counts[name]:,} {name}" for name in ("diverged", "failed") if name in counts)
+    said = listing(f"{counts[name]:,} {name}" for name in (Status.DIVERGED, Status.FAILED) if name in counts)
     body = f"<p>{escape(said)}, of {count(len(study.results.members), 'member')}. Their last step is the one "
     body += "at which the loss or a parameter was no longer finite, or the loss passed the study's bound.</p>"
     if study.axes:

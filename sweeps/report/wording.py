@@ -7,8 +7,20 @@ from typing import Any
 
 import numpy as np
 
+from sweeps.results.ranking import own_values
+from sweeps.results.scoring import keeps_scores
+
 SHARES = re.compile(r"accuracy|precision|recall|error_rate|share|fraction|dead", re.IGNORECASE)
 SYMBOLS = {"alpha": "α"}
+ACRONYMS = {
+    "mse": "MSE",
+    "mae": "MAE",
+    "rmse": "RMSE",
+    "auc": "AUC",
+    "auroc": "AUROC",
+    "f1": "F1",
+    "r2": "R²",
+}
 
 
 def is_share(name: str, values: np.ndarray) -> bool:
@@ -26,18 +38,30 @@ def is_share(name: str, values: np.ndarray) -> bool:
     return bool(SHARES.search(name)) and len(finite) > 0 and bool(np.all((0 <= finite) & (finite <= 1)))
 
 
-def figures(mean: float, low: float, high: float, *, percent: bool = False) -> str:
+def figures(
+    mean: float,
+    low: float,
+    high: float,
+    *,
+    percent: bool = False,
+    bounds: tuple[float, float] = (-math.inf, math.inf),
+) -> str:
     """A mean and half the width of its interval, to the digits that the interval supports.
+
+    Where the interval is cut at what the metric cannot pass, its two ends are given in brackets.
 
     Args:
         mean: the mean.
         low: the lower bound of a symmetric interval, NaN if there is none.
         high: the upper bound.
         percent: whether to give it in percent.
+        bounds: what the metric cannot pass.
 
     Example:
         >>> figures(0.9781, 0.9763, 0.9799, percent=True), figures(0.25, math.nan, math.nan)
-        ('97.8 % ± 0.2', '0.25')
+        ('97.8 ± 0.2 %', '0.25')
+        >>> figures(0.998, 0.993, 1.003, percent=True, bounds=(0.0, 1.0))
+        '99.8 [99.3 to 100] %'
     """
     if math.isnan(mean):
         return "no value"
@@ -46,15 +70,79 @@ def figures(mean: float, low: float, high: float, *, percent: bool = False) -> s
     if math.isnan(half):
         return f"{mean:.4g}{unit}"
     if half == 0:
-        return f"{mean:.4g}{unit} ± 0"
+        return f"{mean:.4g} ± 0{unit}"
     exponent = math.floor(math.log10(half))
     decimals = -exponent + (half < 1.5 * 10.0**exponent)
     largest = max(abs(mean), half)
     if decimals > 6 or largest >= 1e6:
         digits = max(0, math.floor(math.log10(largest)) - exponent)
-        return f"{mean:.{digits}e}{unit} ± {half:.1g}"
+        return f"{mean:.{digits}e} ± {half:.1g}{unit}"
     decimals = max(0, decimals)
-    return f"{mean:.{decimals}f}{unit} ± {half:.{decimals}f}"
+    least, most = scale * bounds[0], scale * bounds[1]
+    if mean - half < least or mean + half > most:
+        ends = (
+            f"{end:.4g}" if end in (least, most) else f"{end:.{decimals}f}"
+            for end in (max(least, mean - half), min(most, mean + half))
+        )
+        return f"{mean:.{decimals}f} [{' to '.join(ends)}]{unit}"
+    return f"{mean:.{decimals}f} ± {half:.{decimals}f}{unit}"
+
+
+def difference(mean: float, low: float, high: float, *, percent: bool = False) -> str:
+    """A difference with its interval: `−1.2 (−2.0 to −0.4)`, in points where the metric is in percent.
+
+    Args:
+        mean: the difference.
+        low: the lower bound of its interval, NaN if there is none.
+        high: the upper bound.
+        percent: whether the metric is given in percent.
+
+    Example:
+        >>> difference(-0.012, -0.02, -0.004, percent=True), difference(0.5, math.nan, math.nan)
+        ('−1.2 (−2.0 to −0.4)', '+0.5')
+        >>> difference(-0.24, -0.478, -0.002)
+        '−0.240 (−0.478 to −0.002)'
+    """
+    if math.isnan(mean):
+        return "–"
+    if mean == low == high == 0:
+        return "0"
+    scale = 100.0 if percent else 1.0
+    mean, low, high = scale * mean, scale * low, scale * high
+    if math.isnan(low) or high == low or not 1e-6 < (high - low) / 2 < 1e6:
+        ends = "" if math.isnan(low) else f" ({low:+.2g} to {high:+.2g})"
+        return f"{mean:+.3g}{ends}".replace("-", "−")
+    half = (high - low) / 2
+    exponent = math.floor(math.log10(half))
+    decimals = max(0, -exponent + (half < 1.5 * 10.0**exponent))
+    for _ in range(2):  # an end on one side of zero is not shown as a zero
+        decimals += any(end and not round(end, decimals) for end in (low, high))
+    mean = round(mean, decimals) + 0.0  # no "−0.0"
+    return f"{mean:+.{decimals}f} ({low:+.{decimals}f} to {high:+.{decimals}f})".replace("-", "−")
+
+
+def in_words(metric: str) -> str:
+    """A metric as a person says it.
+
+    Args:
+        metric: its name.
+
+    Example:
+        >>> in_words("test/accuracy"), in_words("test/r2"), in_words("train/dead_units/1")
+        ('test accuracy', 'test R²', 'train dead units 1')
+    """
+    words = re.split(r"[/_\s]+", metric.strip("/_ "))
+    return " ".join(ACRONYMS.get(word.lower(), word) for word in words)
+
+
+def title(metric: str) -> str:
+    """A metric as the title of an axis: `Test accuracy`.
+
+    Args:
+        metric: its name.
+    """
+    said = in_words(metric)
+    return said[:1].upper() + said[1:]
 
 
 def number(value: Any) -> str:
@@ -73,8 +161,24 @@ def point(config: Mapping[str, Any], *, symbols: bool = False) -> str:
         config: fields and values.
         symbols: whether a field goes by its symbol, where it has one.
     """
+    config = own_values(config)
     named = {SYMBOLS.get(name, name) if symbols else name: value for name, value in config.items()}
     return ", ".join(f"{name} = {number(value)}" for name, value in named.items()) or "the one configuration"
+
+
+def scored_at(manifest: Mapping[str, Any]) -> str:
+    """Which evaluation the figures of a member are of.
+
+    Args:
+        manifest: what the run was.
+
+    Example:
+        >>> scored_at({"select": "best"}), scored_at({"schedule": "halving"})
+        ('at the best of its evaluations, so optimistic', 'at the last step')
+    """
+    if manifest.get("select") == "best":
+        return "at the best of its evaluations, so optimistic"
+    return "at its last evaluation" if keeps_scores(manifest) else "at the last step"
 
 
 def count(amount: int, noun: str) -> str:
@@ -85,6 +189,18 @@ def count(amount: int, noun: str) -> str:
         noun: what, in the singular.
     """
     return f"{amount:,} {noun}{'' if amount == 1 else 's'}"
+
+
+def over(row: Any, noun: str = "seed") -> str:
+    """What a mean is over: `8 seeds`, `5 folds`, `5 folds of 3 seeds`.
+
+    Args:
+        row: its `seeds` and `folds`.
+        noun: what is counted as a seed.
+    """
+    if not row.folds:
+        return count(row.seeds, noun)
+    return count(row.folds, "fold") + f" of {count(row.seeds, noun)}" * (row.seeds > 1)
 
 
 def listing(names: Iterable[str], last: str = "and") -> str:

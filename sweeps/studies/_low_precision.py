@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from lrelu_jax import relu
-from sweeps.supervision import default_loss
+from sweeps.models.losses import default_loss
 
 Layers = list[tuple[jax.Array, jax.Array]]
 

@@ -24,11 +24,21 @@ from flax import nnx
 import sweeps
 from lrelu_jax import ELU, LeakyReLU, PReLU, ReLU, RReLU
 from lrelu_jax.initializers import he_normal
-from sweeps.claim import Claim, Finding, Verdict, corrected_interval, judge
-from sweeps.comparison import all_of, judge_no_gain, left_out, paired, said
-from sweeps.intervals import Interval
+from sweeps.claims.verdicts import (
+    Claim,
+    Finding,
+    Verdict,
+    all_of,
+    corrected_interval,
+    judge,
+    judge_no_gain,
+    left_out,
+    paired,
+    said,
+)
 from sweeps.report.drawing import canvas, caption, effects
-from sweeps.results import Results
+from sweeps.results.results import Results
+from sweeps.statistics.intervals import Interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure  # imported where something is drawn: it takes a while

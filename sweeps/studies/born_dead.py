@@ -25,17 +25,26 @@ from jaxtyping import Float, Integer
 
 import sweeps
 from lrelu_jax import leaky_relu
-from sweeps.claim import FAILS, HOLDS, OPEN, Claim, Finding, Verdict
-from sweeps.comparison import binomial_interval, judge_each, levels
-from sweeps.intervals import Interval
+from sweeps.claims.verdicts import (
+    FAILS,
+    HOLDS,
+    OPEN,
+    Claim,
+    Finding,
+    Verdict,
+    binomial_interval,
+    judge_each,
+    levels,
+)
 from sweeps.report.drawing import panels
-from sweeps.results import Results
+from sweeps.results.results import Results
+from sweeps.statistics.intervals import Interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure  # imported where something is drawn: it takes a while
 
 
-COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
+COLORS = ("#0072B2", "#8F6100", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
 DECISIVE = 0.01  # an interval that reaches further from the measured share says too little of a law
 
 

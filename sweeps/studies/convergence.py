@@ -26,10 +26,9 @@ from jaxtyping import Float
 
 import sweeps
 from lrelu_jax.initializers import he_normal
-from sweeps.claim import Claim, Finding, corrected_interval, judge
-from sweeps.comparison import combined, said, series
+from sweeps.claims.verdicts import Claim, Finding, combined, corrected_interval, judge, said, series
 from sweeps.report.drawing import COLORS, canvas, caption
-from sweeps.results import Results
+from sweeps.results.results import Results
 from sweeps.studies.activations import SLOPES, on_training, rectifier
 
 if TYPE_CHECKING:

@@ -23,9 +23,9 @@ from flax import nnx
 
 import sweeps
 from lrelu_jax import LeakyReLU
-from sweeps.claim import Claim, Finding
-from sweeps.results import Results
-from sweeps.tuning import Question, answers, drawn
+from sweeps.claims.tuning import Question, answers, drawn
+from sweeps.claims.verdicts import Claim, Finding
+from sweeps.results.results import Results
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure  # imported where something is drawn: it takes a while

@@ -24,17 +24,28 @@ from flax import nnx
 import sweeps
 from lrelu_jax import LeakyReLU
 from lrelu_jax.diagnostics import unit_counts
-from sweeps.claim import FAILS, HOLDS, OPEN, Claim, Finding, corrected_interval
-from sweeps.comparison import finals, judge_each, levels, paired, percent
-from sweeps.intervals import Interval
+from sweeps.claims.verdicts import (
+    FAILS,
+    HOLDS,
+    OPEN,
+    Claim,
+    Finding,
+    corrected_interval,
+    finals,
+    judge_each,
+    levels,
+    paired,
+    percent,
+)
 from sweeps.report.drawing import in_percent, panels
-from sweeps.results import Results
+from sweeps.results.results import Results
+from sweeps.statistics.intervals import Interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure  # imported where something is drawn: it takes a while
 
 
-COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00")
+COLORS = ("#0072B2", "#8F6100", "#009E73", "#CC79A7", "#D55E00")
 MARGIN = 0.005  # half a percent of accuracy: less would not matter
 
 
@@ -237,5 +248,7 @@ def picture(results: Results) -> "Figure":
                 own.fill_between(rates, low, high, color=color, alpha=0.15, linewidth=0)
         own.set(xscale="log", xlabel="learning rate", title=title, ylim=(-0.03, 1.03))
         in_percent(own)
+    for o, style in zip(sorted(optimizers, reverse=True), ("-", "--"), strict=False):
+        axes[0].plot([], [], style, color="#444444", label=o)
     axes[0].legend(frameon=False, fontsize="small", loc="upper left")
     return figure

@@ -22,11 +22,21 @@ import numpy as np
 import sweeps
 from lrelu_jax import leaky_relu
 from lrelu_jax.initializers import he_uniform
-from sweeps.claim import FAILS, HOLDS, OPEN, Claim, Finding, Verdict, corrected_interval
-from sweeps.comparison import finals, judge_each, levels
-from sweeps.intervals import Interval
+from sweeps.claims.verdicts import (
+    FAILS,
+    HOLDS,
+    OPEN,
+    Claim,
+    Finding,
+    Verdict,
+    corrected_interval,
+    finals,
+    judge_each,
+    levels,
+)
 from sweeps.report.drawing import panels
-from sweeps.results import Results
+from sweeps.results.results import Results
+from sweeps.statistics.intervals import Interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure  # imported where something is drawn: it takes a while

@@ -23,10 +23,23 @@ from flax import nnx
 import sweeps
 from lrelu_jax import PReLU, weight_decay_mask
 from lrelu_jax.initializers import he_normal
-from sweeps.claim import FAILS, HOLDS, OPEN, Claim, Finding, corrected_interval, judge
-from sweeps.comparison import all_of, combined, left_out, paired, said, series
+from sweeps.claims.verdicts import (
+    FAILS,
+    HOLDS,
+    OPEN,
+    Claim,
+    Finding,
+    all_of,
+    combined,
+    corrected_interval,
+    judge,
+    left_out,
+    paired,
+    said,
+    series,
+)
 from sweeps.report.drawing import COLORS, band, canvas, caption
-from sweeps.results import Results
+from sweeps.results.results import Results
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure  # imported where something is drawn: it takes a while

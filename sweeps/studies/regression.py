@@ -23,11 +23,11 @@ from flax import nnx
 
 import sweeps
 from lrelu_jax import LeakyReLU
-from sweeps.claim import Finding
-from sweeps.results import Results
+from sweeps.claims.tuning import Question, answers, drawn
+from sweeps.claims.verdicts import Finding
+from sweeps.results.results import Results
 from sweeps.studies.digits_mlp import CLAIMS as CLAIMS
 from sweeps.studies.digits_mlp import OPTIONS as OPTIONS
-from sweeps.tuning import Question, answers, drawn
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure  # imported where something is drawn: it takes a while

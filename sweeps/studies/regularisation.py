@@ -26,11 +26,23 @@ from jaxtyping import Float
 
 import sweeps
 from lrelu_jax import LeakyReLU
-from sweeps.claim import FAILS, HOLDS, OPEN, Claim, Finding, Verdict, corrected_interval, judge
-from sweeps.comparison import at_seeds, combined, left_out, said
-from sweeps.intervals import Interval
+from sweeps.claims.verdicts import (
+    FAILS,
+    HOLDS,
+    OPEN,
+    Claim,
+    Finding,
+    Verdict,
+    at_seeds,
+    combined,
+    corrected_interval,
+    judge,
+    left_out,
+    said,
+)
 from sweeps.report.drawing import canvas, caption, effects
-from sweeps.results import Results
+from sweeps.results.results import Results
+from sweeps.statistics.intervals import Interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure  # imported where something is drawn: it takes a while

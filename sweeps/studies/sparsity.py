@@ -24,17 +24,25 @@ from flax import nnx
 
 import sweeps
 from lrelu_jax import LeakyReLU
-from sweeps.claim import Claim, Finding, corrected_interval
-from sweeps.comparison import finals, judge_each, levels, paired, percent
-from sweeps.intervals import Interval
+from sweeps.claims.verdicts import (
+    Claim,
+    Finding,
+    corrected_interval,
+    finals,
+    judge_each,
+    levels,
+    paired,
+    percent,
+)
 from sweeps.report.drawing import in_percent, panels
-from sweeps.results import Results
+from sweeps.results.results import Results
+from sweeps.statistics.intervals import Interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure  # imported where something is drawn: it takes a while
 
 
-COLORS = ("#0072B2", "#E69F00", "#009E73")
+COLORS = ("#0072B2", "#8F6100", "#009E73")
 LAYERS = ("hidden1", "hidden2", "hidden3")
 SMALL = {"small_1%": 0.01, "small_10%": 0.1}  # of the layer's standard deviation
 

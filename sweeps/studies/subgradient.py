@@ -27,19 +27,30 @@ import jax.numpy as jnp
 import numpy as np
 
 import sweeps
-from sweeps.claim import FAILS, HOLDS, OPEN, Claim, Finding, corrected_interval
-from sweeps.comparison import binomial_interval, finals, judge_each, levels, paired
-from sweeps.intervals import Interval
+from sweeps.claims.verdicts import (
+    FAILS,
+    HOLDS,
+    OPEN,
+    Claim,
+    Finding,
+    binomial_interval,
+    corrected_interval,
+    finals,
+    judge_each,
+    levels,
+    paired,
+)
+from sweeps.models.losses import accuracy
 from sweeps.report.drawing import panels
-from sweeps.results import Results
+from sweeps.results.results import Results
+from sweeps.statistics.intervals import Interval
 from sweeps.studies._low_precision import RULES, Layers, draw, forward, held, loss, precision, released
-from sweeps.supervision import accuracy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure  # imported where something is drawn: it takes a while
 
 
-COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")
+COLORS = ("#0072B2", "#8F6100", "#009E73", "#CC79A7")
 BATCH, PASSES = 256, 20
 MARGIN = 0.005  # half a percent of accuracy: less would not matter
 
@@ -138,6 +149,7 @@ def make(data: sweeps.Data | None = None) -> sweeps.Study:
         steps=PASSES * per_pass,
         evaluate_every=PASSES * per_pass,
         metric="test/accuracy/zero",
+        mode="max",
         space={
             "dtype": sweeps.grid("float16", "bfloat16", "float32", "float64"),
             "depth": sweeps.grid(1, 3),

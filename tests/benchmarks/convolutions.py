@@ -26,8 +26,8 @@ import optax  # noqa: E402
 from flax import nnx  # noqa: E402
 from jax import Array, lax  # noqa: E402
 
-from sweeps.lowering import conv_general_dilated  # noqa: E402
-from sweeps.pooling import max_pool  # noqa: E402
+from sweeps.ops.convolution import conv_general_dilated
+from sweeps.ops.pooling import max_pool
 
 BATCH = 128
 

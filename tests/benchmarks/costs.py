@@ -17,8 +17,8 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
 import sweeps
-from sweeps import execute, measurement
-from sweeps.checking import example_batch
+from sweeps.engine import program as execute
+from sweeps.engine.tracing import example_batch
 from tests.benchmarks import networks
 from tests.benchmarks.engine_contender import Engine
 
@@ -135,15 +135,9 @@ def memory(rounds: int) -> dict[str, Any]:
         assert planned is not None
         width = 4 * max(each.per_device for each in engine.choice.measurements)
         loop = engine.choice.measurements[0].loop  # the one that the memory was planned for
-        program = execute.build(engine.study, engine.population.statics[0], engine.mesh, loop)
-        members = measurement._members(engine.bench, width * engine.mesh.size)
-        carry = jax.eval_shape(program.init, engine.bench.root, members, example_batch(engine.study))
-        sharding = members.seeds.sharding
-        carry = jax.tree.map(
-            lambda leaf, where=sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where), carry
-        )
-        steps = np.int32(0), np.int32(1)
-        used = execute.program_bytes(program, engine.bench.root, members, carry, engine.bench.train, *steps)
+        program, members = engine.bench.program(loop), engine.bench.members(width)
+        bench, example = engine.bench, example_batch(engine.study)
+        used = execute.program_bytes(program, bench.root, members, example, bench.train, bench.evaluation)
         predicted = (planned.fixed + planned.per_member * width) / width
         found.append({"work": name, "per_device": width, "planned": predicted, "compiled": used / width})
         print(found[-1], file=sys.stderr, flush=True)

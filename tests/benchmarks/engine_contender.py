@@ -12,9 +12,13 @@ import jax
 import numpy as np
 
 import sweeps
-from sweeps import execute, measurement, planning
-from sweeps.checking import example_batch
-from sweeps.population import populate, traced_columns
+from sweeps.engine import autotune
+from sweeps.engine import chunks as planning
+from sweeps.engine import program as execute
+from sweeps.engine.bench import place
+from sweeps.engine.failure import check_group
+from sweeps.engine.tracing import example_batch
+from sweeps.members.population import populate, traced_columns
 from tests.benchmarks import networks
 from tests.benchmarks.contenders import pin, serve
 
@@ -31,16 +35,10 @@ class Engine:
     def __init__(self, study: sweeps.Study, devices: int | None = None, two_widths: bool = False):
         self.study, self.population = study, populate(study, None, 0)
         self.mesh = execute.make_mesh(jax.devices()[:devices])
-        self.bench = measurement.place(study, self.population, self.mesh, 0)
-        programs: dict[str, execute.Program] = {}
-
-        def program(loop: str) -> execute.Program:
-            if loop not in programs:
-                programs[loop] = execute.build(study, self.population.statics[0], self.mesh, loop)
-            return programs[loop]
-
-        self.choice = measurement.choose(self.bench, program, remember=not two_widths)
-        self.program = program(self.choice.loop)
+        digest = check_group(study, self.population, 0).digest
+        self.bench = place(study, self.population, self.mesh, 0)._replace(digest=digest)
+        self.choice = autotune.choose(self.bench, remember=not two_widths)
+        self.program = self.bench.program(self.choice.loop)
         most = self.choice.per_device * self.mesh.size
         self.chunks = planning.cut(self.population.groups, self.mesh.size, most)
 

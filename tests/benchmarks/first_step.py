@@ -7,8 +7,8 @@ import sys
 import time
 from typing import Any
 
-from sweeps import execute
-from sweeps.cli import main
+from sweeps.cli.main import main
+from sweeps.engine import program as execute
 
 began, seen = float(sys.argv.pop(1)), []
 build = execute.build

@@ -22,8 +22,8 @@ import numpy as np  # noqa: E402
 import optax  # noqa: E402
 from jax import Array, lax  # noqa: E402
 
-from sweeps.permutation import permuted  # noqa: E402
-from sweeps.products import dot_general  # noqa: E402
+from sweeps.ops.dense import dot_general
+from sweeps.ops.permutation import permuted
 from tests.benchmarks.convolutions import processor  # noqa: E402
 
 DENSE = (((1,), (0,)), ((), ()))

@@ -7,6 +7,7 @@ median over rounds of the ratios within a round.
 
 import argparse
 import importlib.metadata
+import itertools
 import json
 import platform
 import time
@@ -116,6 +117,70 @@ def training_step(activation: Callable, dtype: str) -> tuple[Callable, tuple]:
     return jax.vmap(step), (weights, jnp.linspace(0, 0.3, members).astype(dtype))
 
 
+def mlp(activation: Callable, key: jax.Array) -> tuple[list[jax.Array], jax.Array, list[Callable]]:
+    """Weights, a batch, and the layers of a network of four dense ones."""
+    widths = (256, 1024, 1024, 1024, 256)
+    keys = jax.random.split(key, len(widths))
+    weights = [
+        jax.random.normal(k, (i, o)) * i**-0.5 for k, i, o in zip(keys, widths, widths[1:], strict=False)
+    ]
+    dense = lambda weight, h: activation(h @ weight)  # noqa: E731
+    return weights, jax.random.normal(keys[-1], (256, widths[0])), [dense] * len(weights)
+
+
+def cnn(activation: Callable, key: jax.Array) -> tuple[list[jax.Array], jax.Array, list[Callable]]:
+    """Weights, a batch of images, and the layers of a network of three convolutions."""
+    channels = (3, 32, 32, 64)
+    keys = jax.random.split(key, len(channels))
+    weights = [
+        jax.random.normal(k, (3, 3, i, o)) * (9 * i) ** -0.5
+        for k, i, o in zip(keys, channels, channels[1:], strict=False)
+    ]
+
+    def convolution(weight: jax.Array, h: jax.Array) -> jax.Array:
+        return activation(
+            jax.lax.conv_general_dilated(
+                h, weight, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+            )
+        )
+
+    return weights, jax.random.normal(keys[-1], (64, 32, 32, 3)), [convolution] * len(weights)
+
+
+def inside_models(rounds: int) -> list[dict[str, Any]]:
+    """Forward pass, training step and bytes kept of whole models, with ours and with `jax.nn`'s."""
+    rows = []
+    for model, remat, name in itertools.product((mlp, cnn), (False, True), PAIRS):
+        forward, step, kept, arguments = [], [], [], ()
+        for activation in PAIRS[name]:
+            weights, x, layers = model(activation, jax.random.key(0))
+
+            def loss(weights: list, x: jax.Array, layers: list = layers, remat: bool = remat) -> jax.Array:
+                for layer, weight in zip(layers, weights, strict=True):
+                    x = (jax.checkpoint(layer) if remat else layer)(weight, x)
+                return (x**2).mean()
+
+            def update(weights: list, x: jax.Array, loss: Callable = loss) -> list:
+                return jax.tree.map(lambda w, g: w - 0.01 * g, weights, jax.grad(loss)(weights, x))
+
+            arguments = weights, x
+            forward.append(compiled(loss, *arguments))
+            step.append(compiled(update, *arguments))
+            pull = jax.eval_shape(lambda weights, x, loss=loss: jax.vjp(loss, weights, x)[1], *arguments)
+            kept.append(sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(pull)))
+        rows.append(
+            {
+                "model": model.__name__,
+                "remat": "yes" if remat else "no",
+                "function": name,
+                "time forward": ratios(forward, arguments, rounds)[0],
+                "time of a step": ratios(step, arguments, rounds)[0],
+                "bytes kept": kept[0] / kept[1],
+            }
+        )
+    return rows
+
+
 def through_scan(activation: Callable, x: jax.Array) -> Any:
     """The gradient of twenty steps of a scan."""
 
@@ -123,6 +188,12 @@ def through_scan(activation: Callable, x: jax.Array) -> Any:
         return jax.lax.scan(lambda x, _: (activation(x * 1.01 - 0.01), None), x, length=20)[0].sum()
 
     return compiled(jax.grad(total), x)
+
+
+def print_table(rows: list[dict[str, Any]]) -> None:
+    print("| " + " | ".join(rows[0]) + " |\n|" + " --- |" * len(rows[0]))
+    for row in rows:
+        print("| " + " | ".join(v if isinstance(v, str) else f"{v:.2f}" for v in row.values()) + " |")
 
 
 def main() -> None:
@@ -146,10 +217,11 @@ def main() -> None:
         (ours, arguments), (peer, _) = (training_step(f, dtype) for f in PAIRS["leaky_relu"])
         programs = [compiled(step, *arguments) for step in (ours, peer)]
         steps[dtype] = ratios(programs, arguments, 2 * options.rounds)[0]
+    models = inside_models(options.rounds)
 
-    print("| " + " | ".join(rows[0]) + " |\n|" + " --- |" * len(rows[0]))
-    for row in rows:
-        print("| " + " | ".join(v if isinstance(v, str) else f"{v:.2f}" for v in row.values()) + " |")
+    print_table(rows)
+    print("\nOf the same with `jax.nn`'s function:\n")
+    print_table(models)
     print("\n| time of a copy | float32 | bfloat16 |\n| --- | --- | --- |")
     for place, name in enumerate(("exp(x), forward", "g exp(x), backward")):
         print(f"| {name} | " + " | ".join(f"{bound[place]:.2f}" for bound in bounds.values()) + " |")
@@ -167,6 +239,7 @@ def main() -> None:
             "exponential": bounds,
             "training step": steps,
             "scan": scans,
+            "inside models": models,
         }
         options.json.write_text(json.dumps(results, indent=1))
 

@@ -30,7 +30,7 @@ from flax import nnx
 from matplotlib.figure import Figure
 
 import sweeps
-from sweeps import schedule
+from sweeps.schedules import schedule
 from tests.benchmarks.populations import machine
 
 POINTS, HALVING = 243, "halving(eta=3)"
@@ -123,7 +123,7 @@ def search(repetitions: int, out: Path) -> list[str]:
         points += 1
     methods: dict[str, dict[str, Any]] = {
         "random": {"search": "random", "samples": TRIED},
-        f"TPE, batches of {BATCH}": {"search": "tpe", "samples": TRIED, "points_per_batch": BATCH},
+        f"TPE, batches of {BATCH}": {"search": sweeps.tpe(BATCH), "samples": TRIED},
         f"Hyperband over {points} random points": {
             "search": "random", "samples": points, "schedule": hyperband,
         },

@@ -18,7 +18,7 @@ import jax
 import numpy as np
 
 import sweeps
-from sweeps import compilation
+from sweeps.host import compilation
 from tests.benchmarks import networks
 from tests.benchmarks.contenders import ROOT
 from tests.benchmarks.populations import machine, verdict

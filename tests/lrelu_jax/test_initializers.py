@@ -86,6 +86,24 @@ def test_he_normal_of_slope_0_is_the_usual_one():
     np.testing.assert_array_equal(he_uniform()(key, shape), jax.nn.initializers.he_uniform()(key, shape))
 
 
+def test_linear_layers_have_gain_1():
+    assert gain("linear") == 1
+    with pytest.raises(ValueError, match="`alpha` must be None for 'linear'"):
+        gain("linear", 0.1)
+
+
+@pytest.mark.parametrize("mode", ["fan_in", "fan_out", "fan_avg", "fan_geo_avg"])
+@pytest.mark.parametrize(("ours", "distribution"), [(he_normal, "truncated_normal"), (he_uniform, "uniform")])
+def test_axes_modes_and_dtypes_are_those_of_variance_scaling(ours, distribution, mode):
+    axes = {"in_axis": (0, 2), "out_axis": 3, "batch_axis": (1,)}
+    key, shape = jax.random.key(0), (3, 2, 4, 5)
+    scaling = jax.nn.initializers.variance_scaling(2 / 1.25, mode, distribution, **axes, dtype=jnp.bfloat16)
+    weights = ours(0.5, mode=mode, **axes, dtype=jnp.bfloat16)(key, shape)
+    assert weights.dtype == jnp.bfloat16
+    np.testing.assert_array_equal(weights, scaling(key, shape))
+    assert ours(0.5, mode=mode)(key, shape, jnp.float16).dtype == jnp.float16
+
+
 def test_alpha_may_be_traced():
     alphas = jnp.array([0.0, 0.5, 1.0])
     key = jax.random.key(0)

@@ -237,6 +237,25 @@ def test_weight_decay_mask_knows_alpha_by_its_type_too():
     assert mask == {"slope": False, "scale": True}
 
 
+@pytest.mark.parametrize("box", [nn.with_partitioning, nn.with_logical_partitioning])
+def test_weight_decay_mask_sees_slopes_whose_axes_have_names(box):
+    slope = linen.PReLU(3, alpha_init=box(nn.initializers.constant(0.25), ("channels",)))
+    twin = nn.Sequential([nn.Dense(3, kernel_init=box(nn.initializers.ones, (None, "channels"))), slope])
+    params = twin.init(KEY, jnp.ones((1, 2)))["params"]
+    mask = weight_decay_mask(params)
+    assert nn.meta.unbox(mask) == {
+        "layers_0": {"bias": True, "kernel": True},
+        "layers_1": {"alpha": False},
+    }
+    with jax.numpy_dtype_promotion("standard"):
+        tx = optax.adamw(0.1, weight_decay=0.5, mask=weight_decay_mask)
+        updates, _ = tx.update(jax.tree.map(jnp.zeros_like, params), tx.init(params), params)
+    moved = nn.meta.unbox(updates)
+    np.testing.assert_array_equal(moved["layers_1"]["alpha"], [0, 0, 0])
+    # One step of size 0.1 with decay 0.5 on ones, to float32 rounding.
+    np.testing.assert_allclose(moved["layers_0"]["kernel"], np.full((2, 3), -0.05), rtol=1e-6)
+
+
 # Transformations of modules
 
 

@@ -11,9 +11,9 @@ import jax
 import numpy as np
 
 import sweeps
-from sweeps import execute
-from sweeps.checking import example_batch
-from sweeps.population import Population, config_of, populate, traced_columns
+from sweeps.engine import program as execute
+from sweeps.engine.tracing import example_batch
+from sweeps.members.population import Population, config_of, populate, traced_columns
 
 ROOT = 5
 

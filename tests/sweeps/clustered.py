@@ -10,6 +10,9 @@ import numpy as np
 import sweeps
 
 MADE_BY = os.getpid()
+# A chunk of four members trains for some seconds on a core: workers say once a second how far they are,
+# and what the tests do to one of them must find it at work.
+STEPS = 12_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,8 +45,8 @@ def data(examples: int = 64) -> sweeps.Data:
     return sweeps.Data(part, part)
 
 
-def study(steps: int = 3000, slopes: int = 4, seeds: int = 4, step=step) -> sweeps.Study:
-    """Sixteen members that take a core about a second per thousand steps each."""
+def study(steps: int = STEPS, slopes: int = 4, seeds: int = 4, step=step) -> sweeps.Study:
+    """Sixteen members, each worth about a second of a core."""
     trial = sweeps.Trial(Config, data(), init, step, evaluate)
     space = {"alpha": sweeps.linspace(0, 0.3, slopes), "seed": range(seeds)}
     return sweeps.Study(trial, steps=steps, metric="test/loss", mode="min", space=space, evaluate_every=1000)

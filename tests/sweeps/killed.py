@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import sweeps
-from sweeps.progress import Display
+from sweeps.host.progress import Display
 from tests.sweeps.population_of_mlps import small_study
 
 WRITES = ("open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "shutil.rmtree")
@@ -18,19 +18,35 @@ WRITES = ("open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "shutil.rmtr
 passed = 0
 
 
-def moment() -> None:
-    global passed
-    passed += 1
-    if len(sys.argv) > 3 and passed == int(sys.argv[3]):
-        os.kill(os.getpid(), signal.SIGKILL)
+def counting(directory: Path, last: int | None) -> None:
+    """Counts moments from now on, in this process and none that is forked off it.
 
+    Args:
+        directory: the run directory.
+        last: the moment at which this process kills itself; None never does.
+    """
+    driver, shown = os.getpid(), Display.chunk
 
-def watch(event: str, arguments: tuple) -> None:
-    """Counts what Python is about to do with files of the run."""
-    if event in WRITES and arguments:
-        inside = event == "os.remove" and arguments[1] != -1  # relative to a folder that is being removed
-        if inside or str(Path(sys.argv[2]).parent) in str(arguments[0]):
-            moment()
+    def moment() -> None:
+        global passed
+        if os.getpid() == driver:
+            passed += 1
+            if passed == last:
+                os.kill(driver, signal.SIGKILL)
+
+    def watch(event: str, arguments: tuple) -> None:
+        """Counts what Python is about to do with files of the run."""
+        if event in WRITES and arguments:
+            inside = event == "os.remove" and arguments[1] != -1  # relative to a folder that is being removed
+            if inside or str(directory.parent) in str(arguments[0]):
+                moment()
+
+    def chunk(*arguments):
+        moment()
+        shown(*arguments)
+
+    setattr(Display, "chunk", chunk)  # noqa: B010 (a plain assignment is not of the method's type)
+    sys.addaudithook(watch)
 
 
 def study() -> sweeps.Study:
@@ -41,14 +57,7 @@ def study() -> sweeps.Study:
 
 if __name__ == "__main__":
     sweeps.use_cpu_cores()
-    shown = Display.chunk
-
-    def chunk(*arguments):
-        moment()
-        shown(*arguments)
-
-    setattr(Display, "chunk", chunk)  # noqa: B010 (a plain assignment is not of the method's type)
-    sys.addaudithook(watch)
+    counting(Path(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else None)
     if sys.argv[1] == "run":
         options = {"members_per_chunk": 4, "keep_best": 2, "checkpoint_minutes": 1e-6}
         sweeps.run(study(), out=sys.argv[2], progress=False, **options)

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pyarrow as pa
 
-from sweeps.results import Results
+from sweeps.results.results import Results
 
 MANIFEST = {
     "study": "synthetic",

@@ -62,5 +62,6 @@ def study(members: int) -> sweeps.Study:
 
 if __name__ == "__main__":
     sweeps.use_cpu_cores()
-    sweeps.run(study(int(sys.argv[1])), out=Path(sys.argv[2]), progress=False)
+    # The width is given: on a busy machine one may be measured that takes an hour for a million members.
+    sweeps.run(study(int(sys.argv[1])), out=Path(sys.argv[2]), members_per_chunk=500, progress=False)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)

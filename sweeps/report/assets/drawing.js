@@ -4,8 +4,9 @@
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const PANELS = {}; // id -> what to draw: {traces, layout, legend} or {message}
 const ROWS = DATA.columns[0].values.length;
-// Okabe and Ito (2008), told apart with every common colour blindness; dashes tell them apart without colour.
-const ON_LIGHT = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#707070", "#000000"];
+// After Okabe and Ito (2008), told apart with every common colour blindness, and darkened to a contrast of 4.5 with
+// white; dashes tell them apart without colour.
+const ON_LIGHT = ["#0072b2", "#b84f00", "#007a59", "#a8457f", "#8f6100", "#5b5fc7", "#696969", "#000000"];
 const ON_DARK = ["#56b4e9", "#ff8a3d", "#2fc79a", "#e3a0c6", "#e69f00", "#8fb8d8", "#b0b0b0", "#ffffff"];
 const DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "solid", "dash", "dot"];
 
@@ -19,12 +20,8 @@ function metricColumn(name) {
 
 function cellText(column, row) {
   const value = column.values[row];
-  return column.kind === "text" ? column.labels[value] : value === null ? "–" : String(value);
-}
-
-// Plotly reads some HTML in what it draws; names are shown as they are.
-function plain(text) {
-  return String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+  if (column.kind === "text") return column.labels[value];
+  return value === null ? "–" : String(Number.isInteger(value) ? value : Number(value.toPrecision(6)));
 }
 
 function shortNumber(value, metric) {
@@ -59,12 +56,7 @@ function translucent(color, opacity) {
 }
 
 function axis(title, more) {
-  const base = {
-    title: { text: plain(title), standoff: 8 },
-    automargin: true, zeroline: false, showline: true, ticks: "outside", ticklen: 4, exponentformat: "power",
-    linecolor: themeColor("grey"), tickcolor: themeColor("grey"), gridcolor: themeColor("rule"),
-  };
-  return { ...base, ...more };
+  return { title: { text: title }, ...more };
 }
 
 function metricAxis(name, values) {
@@ -72,8 +64,13 @@ function metricAxis(name, values) {
   const positive = finite.length > 2 && finite.every((value) => value > 0);
   // Losses of members that nearly diverged would leave no room for the others.
   const [low, high] = extent(finite);
-  const percent = DATA.percent.includes(name) ? { tickformat: ".3~%" } : {};
-  return axis(name, { ...percent, ...(positive && high > 1000 * low ? logarithmic(low, high) : {}) });
+  const log = positive && high > 1000 * low ? { type: "log" } : {};
+  return axis(titled(name), { percent: DATA.percent.includes(name), ...log });
+}
+
+// `test/accuracy` as the title of an axis.
+function titled(name) {
+  return DATA.titles[name] || name;
 }
 
 // Math.min of very many arguments is more than a browser takes.
@@ -86,18 +83,8 @@ function extent(values) {
   return [low, high];
 }
 
-// Labels at the powers of ten alone where there are enough of them.
-function logarithmic(low, high) {
-  const most = document.documentElement.clientWidth < 600 ? 4 : 6;
-  const tickfont = { size: 10.5 }; // powers are set larger by Plotly
-  return { type: "log", tickfont, dtick: high / low >= 50 ? Math.max(1, Math.ceil(Math.log10(high / low) / most)) : "D2" };
-}
-
 function fieldAxis(field, more) {
-  if (field.numeric) {
-    const [low, high] = extent(fieldColumn(field.name).values.filter((value) => value !== null));
-    return axis(field.name, { ...(field.log ? logarithmic(low, high) : {}), ...more });
-  }
+  if (field.numeric) return axis(field.name, { ...(field.log ? { type: "log" } : {}), ...more });
   return axis(field.name, { ...cellTicks(field, 12), range: [-0.6, field.labels.length - 0.4], ...more });
 }
 
@@ -105,51 +92,48 @@ function fieldAxis(field, more) {
 function cellTicks(field, most) {
   const every = Math.max(1, Math.ceil(field.labels.length / most));
   const places = field.labels.map((_, place) => place).filter((place) => place % every === 0);
-  const middle = (place) => String(Number(field.centers[place].toPrecision(2)));
-  const text = (place) => (field.binned ? middle(place) : field.labels[place]);
-  return { tickmode: "array", tickvals: places, ticktext: places.map((place) => plain(shortened(text(place)))) };
+  const text = (place) => (field.numeric ? tickText(Number(field.centers[place].toPrecision(field.binned ? 2 : 4))) : field.labels[place]);
+  return { tickvals: places, ticktext: places.map((place) => shortened(text(place))) };
 }
 
-function shortened(label) {
-  return label.length > 22 ? `${label.slice(0, 20)}…` : label;
+function shortened(label, most = 22) {
+  return label.length > most ? `${label.slice(0, most - 2)}…` : label;
 }
 
 function layout(more) {
   return {
-    margin: { l: 56, r: 16, t: 30, b: 48 }, height: 380, showlegend: false, hovermode: "closest", dragmode: "zoom",
-    paper_bgcolor: themeColor("ground"), plot_bgcolor: themeColor("ground"),
-    font: { family: getComputedStyle(document.body).fontFamily, size: 13, color: themeColor("text") },
-    hoverlabel: { align: "left" },
-    ...more,
+    height: 380, paper_bgcolor: themeColor("ground"),
+    font: { family: getComputedStyle(document.body).fontFamily, color: themeColor("text") }, ...more,
   };
 }
 
-function draw(id, width) {
+// Draws a figure: anew, or with the part of it that was enlarged.
+function draw(id, width, enlarged) {
   const place = document.getElementById(id);
   if (!place) return;
+  if (!enlarged && !width) delete place.view;
   const made = PANELS[id]();
   const legend = document.querySelector(`.legend[data-for="${id}"]`);
   legend.replaceChildren(...(made.legend || []).map(legendEntry));
   if (made.message) {
-    if (place.classList.contains("js-plotly-plot")) Plotly.purge(place);
     const said = document.createElement("p");
     said.className = "message";
     said.textContent = made.message;
     place.replaceChildren(said);
     place.style.minHeight = "0";
   } else {
-    if (!place.classList.contains("js-plotly-plot")) place.replaceChildren();
-    place.style.minHeight = `${made.layout.height}px`;
-    const asked = width ? { ...made.layout, width } : made.layout;
-    Plotly.react(place, made.traces, asked, {
-      responsive: !asked.width, displaylogo: false,
-      // Named one by one: Plotly's own list has buttons that would send the figure away.
-      modeBarButtons: [["toImage", ...(id === "parallel" ? [] : ["zoom2d", "pan2d", "resetScale2d"])]],
-      toImageButtonOptions: { format: "svg", filename: id },
-    });
-    if (made.after) made.after(place);
+    if (made.draw) made.draw(place, width);
+    else chart(place, made.traces, width ? { ...made.layout, width } : made.layout, place.view);
+    place.style.minHeight = `${made.height || made.layout.height}px`;
+    legend.append(saveButton(place));
   }
   place.dataset.drawn = "yes";
+}
+
+function saveButton(place) {
+  const button = make("button", "Save as SVG", { type: "button", className: "save" });
+  button.addEventListener("click", () => save(place));
+  return button;
 }
 
 function legendEntry(entry) {
@@ -161,7 +145,7 @@ function legendEntry(entry) {
     tick: '<path d="M9 12v-9M13 12v-9M17 12v-9" stroke-width="1.5"/>',
     cross: '<path d="M9 2l8 8M17 2l-8 8" stroke-width="2"/>',
   };
-  // The shape is one of three that are written above; the label is text.
+  // The shape is one of those that are written above; the label is text.
   item.innerHTML = `<svg width="26" height="12" aria-hidden="true" stroke="currentColor" fill="none">${
     shapes[entry.shape || "line"]}</svg>`;
   item.firstChild.style.color = entry.color;

@@ -3,17 +3,25 @@
 function memberText(row) {
   const said = [`member ${cellText(fieldColumn("member"), row)}, seed ${cellText(fieldColumn("seed"), row)}`];
   for (const field of DATA.fields) said.push(`${field.name} = ${cellText(fieldColumn(field.name), row)}`);
-  return said.map(plain).join("<br>");
+  return said.join("\n");
 }
 
-// Where a member lies along a field; categories are spread a little so that dots do not hide each other.
+// Where a member lies along a field; where members share a value, their dots are spread a little.
 function positions(field, rows) {
   const values = fieldColumn(field.name).values;
-  if (field.numeric) return rows.map((row) => values[row]);
+  if (field.numeric) {
+    if (field.binned || field.centers.length < 2 || field.centers.length * 2 > rows.length) return rows.map((row) => values[row]);
+    const laid = (value) => (field.log ? Math.log10(value) : value), count = field.centers.length;
+    const levels = field.centers.map(laid), most = (levels[count - 1] - levels[0]) / Math.max(25, 5 * count);
+    const gaps = levels.map((level, cell) => Math.min(...[levels[cell - 1], levels[cell + 1]].filter(Number.isFinite)
+      .map((other) => Math.abs(other - level))));
+    const off = (row) => (((row * 0.618034) % 1) - 0.5) * Math.min(most, 0.7 * gaps[field.cells[row]]);
+    return rows.map((row) => (field.log ? 10 ** (laid(values[row]) + off(row)) : values[row] + off(row)));
+  }
   return rows.map((row) => field.cells[row] + (((row * 0.618034) % 1) - 0.5) * 0.5);
 }
 
-function bandTraces(x, mean, low, high, color, name, dash) {
+function bandTraces(x, mean, low, high, color, name, dash, opacity = 0.2) {
   const traces = [], runs = [[]]; // a band ends where a value is missing, as the line does
   x.forEach((_, place) => {
     if (low[place] !== null && high[place] !== null) runs[runs.length - 1].push(place);
@@ -24,14 +32,13 @@ function bandTraces(x, mean, low, high, color, name, dash) {
     traces.push({
       x: [...there, ...back].map((place) => x[place]),
       y: [...there.map((place) => low[place]), ...back.map((place) => high[place])],
-      type: "scatter", mode: "lines", line: { width: 0 }, fill: "toself", fillcolor: translucent(color, 0.2),
-      hoverinfo: "skip",
+      type: "scatter", mode: "lines", line: { width: 0 }, fill: "toself", fillcolor: translucent(color, opacity),
     });
   }
   traces.push({
     x, y: mean, type: "scatter", mode: x.length > 40 ? "lines" : "lines+markers", marker: { size: 6, color },
-    line: { color, width: 2, dash: dash || "solid" }, hoverinfo: "x+y+text",
-    text: mean.map((_, place) => plain(`${name}: ${bounds(low[place], high[place])}`)),
+    line: { color, width: 2, dash: dash || "solid" },
+    text: mean.map((value, place) => `${name}: ${shortNumber(value)} (${bounds(low[place], high[place])})`),
   });
   return traces;
 }
@@ -47,21 +54,56 @@ function meanTraces(field, found, color, name, dash) {
   const reach = found.mean.map((mean, place) => (found.high[place] === null ? 0 : found.high[place] - mean));
   return [{
     x: field.centers, y: found.mean, type: "scatter", mode: "markers", marker: { color, size: 9, symbol: "diamond" },
-    error_y: { type: "data", array: reach, color, thickness: 2, width: 6 }, hoverinfo: "y+text",
-    text: found.mean.map((_, place) => plain(`${name}: ${bounds(found.low[place], found.high[place])}`)),
+    error_y: { array: reach, color },
+    text: found.mean.map((value, place) => `${name}: ${shortNumber(value)} (${bounds(found.low[place], found.high[place])})`),
   }];
 }
 
-// More dots than a browser draws one by one quickly are one path: dots of no length with round ends, whose
-// colour and size are those of the shape.
-const CROWD = 2000;
+// The best member in each bin of a sampled field: what it can reach, where the mean says what it does by chance.
+function envelope(field, rows) {
+  const values = metricColumn(DATA.metric).values, sign = DATA.mode === "max" ? 1 : -1, color = themeColor("orange");
+  const best = field.centers.map(() => null);
+  for (const row of rows) {
+    const cell = field.cells[row];
+    if (best[cell] === null || sign * (values[row] - values[best[cell]]) > 0) best[cell] = row;
+  }
+  const there = best.map((row, cell) => cell).filter((cell) => best[cell] !== null), own = there.map((cell) => best[cell]);
+  return {
+    x: there.map((cell) => field.centers[cell]), y: own.map((row) => values[row]), type: "scatter", mode: "lines", rows: own,
+    line: { color, width: 1.5, dash: "dash" }, text: own.map((row) => `the best here: ${memberText(row)}`),
+  };
+}
 
-function crowdOf(x, y, height, more) {
-  const path = x.map((at, row) => `M${at},${y[row]}L${at},${y[row] + height}`).join("");
-  return { type: "path", path, layer: "between", ...more };
+// Another field as the colour of the dots; null if none is chosen.
+function coloring(place, rows) {
+  const select = document.getElementById(`color-${place}`), chosen = select ? Number(select.value) : 0;
+  if (!chosen) return null;
+  const field = DATA.fields.filter((_, at) => at !== place)[chosen - 1], values = fieldColumn(field.name).values;
+  if (!field.numeric) {
+    const legend = field.labels.slice(0, 8).map((label, at) => ({ label: shortened(label), shape: "dot", color: series(at) }));
+    return { colors: rows.map((row) => series(field.cells[row])), legend };
+  }
+  const laid = (value) => (field.log ? Math.log10(value) : value), [low, high] = extent(rows.map((row) => values[row])).map(laid);
+  const colors = isDark() ? [[0, "#5a3d8a"], [0.5, "#c05a7e"], [1, "#ffd27a"]] : [[0, "#f0b24a"], [0.5, "#c2497a"], [1, "#3a1f70"]];
+  const color = (row) => (values[row] === null ? themeColor("rule") : shade(colors, (laid(values[row]) - low) / (high - low || 1)));
+  return { colors: rows.map(color), bar: { title: field.name, colors, low, high, log: field.log } };
+}
+
+// Differences to the best value, seed by seed.
+function apartPanel(place) {
+  const field = DATA.fields[place], { to } = DATA.against[place], blue = themeColor("blue"), grey = themeColor("grey");
+  const percent = DATA.percent.includes(DATA.metric), times = percent ? 100 : 1;
+  const apart = Object.fromEntries(Object.entries(DATA.against[place].apart).map(([name, values]) =>
+    [name, values.map((value) => (value === null ? null : times * value))]));
+  const ends = field.numeric ? extent(field.centers) : [-0.5, field.labels.length - 0.5];
+  const zero = { x: ends, y: [0, 0], type: "scatter", mode: "lines", line: { color: grey, width: 1.5, dash: "dash" } };
+  const legend = [{ label: `${to}: mean and 95 % interval`, color: blue }];
+  const yaxis = axis(`Difference to the best${percent ? ", points" : ""}`);
+  return { traces: [zero, ...meanTraces(field, apart, blue, to)], legend, layout: layout({ xaxis: fieldAxis(field), yaxis }) };
 }
 
 function againstPanel(place) {
+  if (document.getElementById(`apart-${place}`)?.checked) return apartPanel(place);
   const field = DATA.fields[place];
   const values = metricColumn(DATA.metric).values;
   const status = fieldColumn("status");
@@ -71,40 +113,29 @@ function againstPanel(place) {
   const lost = rows.filter((row) => values[row] === null && ended.includes(status.labels[status.values[row]]));
   if (!finite.length && !lost.length) return { message: "No member has come to its end yet." };
   const blue = themeColor("blue"), grey = themeColor("grey"), red = themeColor("vermilion");
-  const traces = [], shapes = [], legend = [];
+  const traces = [], legend = [];
   const y = finite.map((row) => values[row]);
   if (finite.length) {
-    const x = positions(field, finite);
-    if (finite.length > CROWD) shapes.push(crowdOf(x, y, 0, { opacity: 0.35, line: { color: grey, width: 3 } }));
-    else {
-      traces.push({
-        x, y, type: "scatter", mode: "markers", marker: { color: grey, size: 5, opacity: 0.6 }, hoverinfo: "y+text",
-        text: finite.map(memberText),
-      });
-    }
+    const second = coloring(place, finite), color = second ? second.colors : grey;
+    const marker = { color, size: second ? 7 : finite.length > 2000 ? 3 : 5, opacity: second ? 0.85 : 0.5, colorbar: second?.bar };
+    traces.push({ x: positions(field, finite), y, type: "scatter", mode: "markers", marker, text: finite.map(memberText), rows: finite });
     traces.push(...meanTraces(field, DATA.against[place], blue, "mean"));
-    legend.push({ label: "one member", shape: "dot", color: grey });
+    legend.push({ label: "one member", shape: "dot", color: second ? themeColor("text") : grey }, ...(second?.legend || []));
     legend.push({ label: meansLabel(DATA.against[place]), color: blue });
+    if (field.binned) {
+      traces.push(envelope(field, finite));
+      legend.push({ label: "the best in each bin", color: traces[traces.length - 1].line.color, dash: "dash" });
+    }
   }
   if (lost.length) {
-    const x = positions(field, lost), line = { color: red, width: 1.5 };
-    if (lost.length > CROWD) shapes.push(crowdOf(x, x.map(() => 0), 0.035, { yref: "paper", opacity: 0.35, line }));
-    // The axis is there for the crosses alone; with a crowd, for the means of nothing.
+    const marker = { symbol: "x-thin", size: 8, line: { color: red, width: 1.5 }, opacity: lost.length > 2000 ? 0.35 : 1 };
     traces.push({
-      x: lost.length > CROWD ? extent(x) : x, y: (lost.length > CROWD ? [0, 0] : x).map(() => 0.02), yaxis: "y2",
-      type: "scatter", mode: "markers", marker: { symbol: "x-thin", size: 8, line }, hoverinfo: "text",
-      text: lost.map(memberText), cliponaxis: false,
+      x: positions(field, lost), y: lost.map(() => 0.02), yaxis: "y2", type: "scatter", mode: "markers", marker,
+      text: lost.map(memberText), rows: lost,
     });
-    const label = "diverged or no finite value";
-    legend.push({ label, shape: lost.length > CROWD ? "tick" : "cross", color: red });
+    legend.push({ label: "diverged or no finite value", shape: "cross", color: red });
   }
-  return {
-    traces, legend,
-    layout: layout({
-      shapes, xaxis: fieldAxis(field), yaxis: metricAxis(DATA.metric, y),
-      yaxis2: { overlaying: "y", range: [0, 1], visible: false, fixedrange: true },
-    }),
-  };
+  return { traces, legend, layout: layout({ xaxis: fieldAxis(field), yaxis: metricAxis(DATA.metric, y) }) };
 }
 
 function meansLabel(found) {
@@ -139,18 +170,19 @@ function curvesPanel() {
     const dash = many ? "solid" : DASHES[position];
     const configuration = curves.configurations[place];
     if (members) {
-      for (const curve of found.members[place]) {
+      found.members[place].forEach((curve, each) => {
         traces.push({
-          x: curves.steps, y: curve, type: "scatter", mode: "lines", hoverinfo: "skip", opacity: 0.45,
-          line: { color, width: 0.8 },
+          x: curves.steps, y: curve, type: "scatter", mode: "lines", opacity: 0.45, line: { color, width: 0.8 },
+          row: rowOf(configuration.members[each]), text: curve.map(() => `member ${configuration.members[each]}`),
         });
-      }
+      });
     }
     const none = found.mean[place].map(() => null);
     const [low, high] = many ? [none, none] : [found.low[place], found.high[place]];
-    traces.push(...bandTraces(curves.steps, found.mean[place], low, high, color, configuration.label, dash));
+    traces.push(...bandTraces(curves.steps, found.mean[place], low, high, color, configuration.label, dash, ordered.length > 3 ? 0.06 : 0.2));
+    traces[traces.length - 1].row = rowOf(configuration.members[0]); // its first member's card
     // What diverged may be out of all proportion just before: the axis is that of what came to the end.
-    const last = found.mean[place][curves.steps.length - 1] !== null;
+    const last = found.mean[place][curves.steps.length - 1] !== null || !configuration.members.some(hasDiverged);
     (last ? whole : partial).push(...found.mean[place], ...low, ...high);
     legend.push({ label: `${configuration.label} (rank ${configuration.rank})`, color, dash });
   });
@@ -158,8 +190,13 @@ function curvesPanel() {
   const yaxis = fixedAxis(name, whole.length ? whole : partial);
   return {
     traces, legend: legend.length > ON_LIGHT.length ? [legend[0], legend[legend.length - 1]] : legend,
-    layout: layout({ xaxis: axis("training steps"), yaxis, height: 420 }),
+    layout: layout({ xaxis: axis("Training steps"), yaxis, height: 420 }),
   };
+}
+
+function hasDiverged(member) {
+  const row = rowOf(member), status = fieldColumn("status");
+  return row !== undefined && status.labels[status.values[row]] === "diverged";
 }
 
 function fixedAxis(name, values) {
@@ -195,39 +232,36 @@ function heatPanel() {
   const flat = mean.flat().filter((value) => value !== null), [low, high] = extent(flat);
   const masked = [], hover = mean.map((line, y) => line.map((value, x) => {
     if (lost[y][x]) masked.push({ x, y, whole: !finite[y][x] });
-    return plain(`${across.name}: ${across.labels[x]}`) + "<br>" + plain(`${up.name}: ${up.labels[y]}`) + "<br>" +
-      plain(`${name}: ${shortNumber(value, name)}`) + `<br>${finite[y][x]} with a value, ${lost[y][x]} without`;
+    return `${across.name}: ${across.labels[x]}\n${up.name}: ${up.labels[y]}\n` +
+      `${name}: ${shortNumber(value, name)}\n${finite[y][x]} with a value, ${lost[y][x]} without`;
   }));
   if (!flat.length && !masked.length) return { message: "No member has come to its end yet." };
   const width = document.getElementById("heat").clientWidth;
   const room = across.labels.length * 62 < width - 150 && up.labels.length * across.labels.length <= 144;
   const log = flat.length > 1 && low > 0 && high > 100 * low;
   const shown = log ? mean.map((line) => line.map((value) => value && Math.log10(value))) : mean;
-  const title = { text: plain(log ? `log10 of ${name}` : name), side: "right" };
-  const bar = { thickness: 12, outlinewidth: 0, title };
-  if (DATA.percent.includes(name) && !log) bar.tickformat = ".3~%";
+  const limits = extent(shown.flat().filter((value) => value !== null)), percent = DATA.percent.includes(name);
+  const bar = { title: titled(name), colors: scale(name), low: limits[0], high: limits[1], log, percent };
   const traces = [{
-    z: shown, type: "heatmap", xgap: 1, ygap: 1, colorscale: scale(name), colorbar: bar, hoverinfo: "text", text: hover,
-    hoverongaps: true,
+    x: [], y: [], z: shown, limits, type: "heatmap", colorscale: scale(name), text: hover, ...(limits[0] < limits[1] ? { colorbar: bar } : {}),
   }];
   const layer = layout({
-    xaxis: axis(across.name, { ...cellTicks(across, width / 55), showgrid: false }),
-    yaxis: axis(up.name, { ...cellTicks(up, 16), showgrid: false }), height: 440,
+    xaxis: axis(across.name, { ...cellTicks(across, width / 55), showgrid: false, range: [-0.5, across.labels.length - 0.5] }),
+    yaxis: axis(up.name, { ...cellTicks(up, 16), showgrid: false, range: [-0.5, up.labels.length - 0.5] }), height: 440,
+    fixed: true,
   });
   if (room) {
-    const ends = extent(shown.flat().filter((value) => value !== null));
     layer.annotations = shown.flatMap((line, y) => line.map((value, x) => ({ value, x, y })))
       .filter((cell) => cell.value !== null)
       .map(({ value, x, y }) => ({
-        x, y, text: shortNumber(mean[y][x], name), showarrow: false,
-        font: { size: 12, color: contrasting(traces[0].colorscale, (value - ends[0]) / (ends[1] - ends[0] || 1)) },
+        x, y, text: shortNumber(mean[y][x], name),
+        font: { color: contrasting(traces[0].colorscale, (value - limits[0]) / (limits[1] - limits[0] || 1)) },
       }));
   }
   const red = themeColor("vermilion");
   traces.push({
     x: masked.map((cell) => cell.x), y: masked.map((cell) => cell.y + (cell.whole ? 0 : 0.32)), type: "scatter",
-    mode: "markers", hoverinfo: "skip",
-    marker: { symbol: "x-thin", size: masked.map((cell) => (cell.whole ? 16 : 7)), line: { width: 2, color: red } },
+    mode: "markers", marker: { symbol: "x-thin", size: masked.map((cell) => (cell.whole ? 16 : 7)), line: { width: 2, color: red } },
   });
   const legend = masked.length ? [{ label: "diverged or no finite value", shape: "cross", color: red }] : [];
   return { traces, legend, layout: layer };
@@ -235,74 +269,47 @@ function heatPanel() {
 
 // Black or white, whichever is told better from the colour at this share of the scale.
 function contrasting(colors, share) {
-  const place = share < 0.5 ? 0 : 1, part = share * 2 - place;
-  const channel = (color, at) => parseInt(color.slice(at, at + 2), 16);
-  const [red, green, blue] = [1, 3, 5].map((at) =>
-    channel(colors[place][1], at) * (1 - part) + channel(colors[place + 1][1], at) * part);
+  const color = shade(colors, share), [red, green, blue] = [1, 3, 5].map((at) => parseInt(color.slice(at, at + 2), 16));
   return 0.299 * red + 0.587 * green + 0.114 * blue > 140 ? "#101010" : "#ffffff";
 }
 
 function importancePanel() {
-  const shares = [...DATA.importance].reverse(), blue = themeColor("blue");
+  const shares = [...DATA.importance].reverse(), blue = themeColor("blue"), places = shares.map((_, place) => place);
   return {
     traces: [{
-      x: shares.map((share) => share.share), y: shares.map((_, place) => place), type: "bar", orientation: "h",
-      marker: { color: translucent(blue, 0.55) }, hoverinfo: "x", width: 0.55,
+      x: shares.map((share) => share.share), y: places, type: "bar", marker: { color: translucent(blue, 0.55) }, width: 0.55,
       error_x: {
-        type: "data", symmetric: false, array: shares.map((share) => Math.max(0, share.high - share.share)),
+        array: shares.map((share) => Math.max(0, share.high - share.share)),
         arrayminus: shares.map((share) => Math.max(0, share.share - share.low)), color: themeColor("text"),
-        thickness: 1.5, width: 5,
       },
     }],
     layout: layout({
-      height: DATA.importance_height,
-      xaxis: axis("share of the variance explained", { range: [0, 1.02], tickformat: ".0%" }),
-      yaxis: axis("", {
-        title: undefined, tickmode: "array", tickvals: shares.map((_, place) => place), showgrid: false,
-        ticktext: shares.map((share) => plain(share.field)),
-      }),
+      height: DATA.importance_height, fixed: true,
+      xaxis: axis("Share of the variance explained", { range: [0, 1.02], percent: true }),
+      yaxis: { tickvals: places, ticktext: shares.map((share) => shortened(share.field, 18)), showgrid: false, range: [-0.6, shares.length - 0.4] },
     }),
   };
 }
 
-// The last step of every member that was stopped or diverged, and of those that were not.
-function endsPanel(kind) {
-  const select = document.getElementById(`ends-${kind}-field`);
-  const field = DATA.fields[select ? Number(select.value) : 0];
-  const status = fieldColumn("status");
-  const of = (row) => status.labels[status.values[row]];
-  const look = {
-    done: ["went to the end", themeColor("grey"), "circle", () => DATA.steps],
-    stopped: ["stopped", themeColor("blue"), "circle", (row) => fieldColumn("stopped_at")?.values[row]],
-    diverged: ["diverged", themeColor("vermilion"), "x-thin", (row) => fieldColumn("diverged_at")?.values[row]],
-  };
-  const traces = [], legend = [];
-  for (const [name, [label, color, symbol, step]] of Object.entries(look)) {
-    if (kind === "diverged" && name !== "diverged") continue;
-    const together = new Map(); // cell and step -> how many members
-    for (let row = 0; row < ROWS; row++) {
-      const last = of(row) === name && field.cells[row] >= 0 ? step(row) : null;
-      if (last === null || last === undefined) continue;
-      const key = `${field.cells[row]} ${last}`;
-      together.set(key, (together.get(key) || 0) + 1);
-    }
-    if (!together.size) continue;
-    const points = [...together.keys()].map((key) => key.split(" ").map(Number)), counts = [...together.values()];
-    traces.push({
-      x: points.map(([cell]) => field.centers[cell]), y: points.map(([, last]) => last), type: "scatter",
-      mode: "markers", hoverinfo: "text", cliponaxis: false,
-      marker: {
-        color, symbol, size: counts.map((count) => Math.min(24, 4 + 3 * Math.sqrt(count))), opacity: 0.75,
-        line: { width: symbol === "circle" ? 0 : 2, color },
-      },
-      text: points.map(([cell, last], place) =>
-        plain(`${field.name}: ${field.labels[cell]}`) + `<br>step ${last}: ${counts[place]} ${label}`),
-    });
-    legend.push({ label, color, shape: symbol === "circle" ? "dot" : "cross" });
-  }
-  if (!traces.length) return { message: "No member on this page ended so, with its step known." };
-  const height = 340, steps = axis("last step", { rangemode: "tozero" });
-  return { traces, legend, layout: layout({ xaxis: fieldAxis(field), yaxis: steps, height }) };
+// The step at which members diverged.
+function endsPanel() {
+  const select = document.getElementById("ends-diverged-field"), color = themeColor("vermilion");
+  const field = DATA.fields[select ? Number(select.value) : 0], steps = fieldColumn("diverged_at")?.values || [];
+  const together = new Map(); // cell and step -> how many members
+  steps.forEach((step, row) => {
+    if (step === null || field.cells[row] < 0) return;
+    const key = `${field.cells[row]} ${step}`;
+    together.set(key, (together.get(key) || 0) + 1);
+  });
+  if (!together.size) return { message: "No member on this page diverged at a step that is known." };
+  const points = [...together.keys()].map((key) => key.split(" ").map(Number)), counts = [...together.values()];
+  const traces = [{
+    x: points.map(([cell]) => field.centers[cell]), y: points.map(([, step]) => step), type: "scatter", mode: "markers",
+    marker: { symbol: "x-thin", size: counts.map((count) => Math.min(24, 4 + 3 * Math.sqrt(count))), line: { width: 2, color } },
+    text: points.map(([cell, step], place) => `${field.name}: ${field.labels[cell]}\nstep ${step}: ${counts[place]} diverged`),
+  }];
+  const legend = [{ label: "diverged", color, shape: "cross" }];
+  return { traces, legend, layout: layout({ xaxis: fieldAxis(field), yaxis: axis("Last step", { rangemode: "tozero" }), height: 340 }) };
 }
 
 function deadPanel(place) {
@@ -312,7 +319,7 @@ function deadPanel(place) {
     legend.push({ label: layer.name, color: series(position), dash: DASHES[position] });
   });
   const percent = DATA.dead[place].every((layer) => DATA.percent.includes(layer.name));
-  const shares = axis("dead units", { rangemode: "tozero", ...(percent ? { tickformat: ".3~%" } : {}) });
+  const shares = axis("Dead units", { rangemode: "tozero", percent });
   return { traces, legend, layout: layout({ xaxis: fieldAxis(field), yaxis: shares }) };
 }
 
@@ -324,5 +331,5 @@ function slopesPanel() {
     traces.push(...bandTraces(DATA.curves.steps, mean, low, high, color, name, dash));
     legend.push({ label: name, color, dash });
   });
-  return { traces, legend, layout: layout({ xaxis: axis("training steps"), yaxis: axis("slope") }) };
+  return { traces, legend, layout: layout({ xaxis: axis("Training steps"), yaxis: axis("Slope") }) };
 }

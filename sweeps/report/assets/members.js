@@ -93,6 +93,9 @@ function showPage() {
   const from = table.page * PAGE;
   const body = table.order.slice(from, from + PAGE).map((row) => {
     const line = document.createElement("tr");
+    line.tabIndex = 0;
+    line.addEventListener("click", () => openCard(row));
+    line.addEventListener("keydown", (event) => { if (event.key === "Enter") openCard(row); });
     for (const column of DATA.columns) {
       const cell = line.insertCell();
       cell.textContent = cellText(column, row);
@@ -135,8 +138,7 @@ function buildMembers() {
     const box = make("input", "", { type: "text", autocomplete: "off", spellcheck: false });
     box.setAttribute("aria-label", `filter ${column.name}`);
     box.placeholder = column.kind === "number" ? "0.1..0.3" : "filter";
-    box.addEventListener("input", showMembers);
-    box.addEventListener("change", showBrushes);
+    box.addEventListener("input", () => { showMembers(); showBrushes(); });
     boxes.append(make("td"));
     boxes.lastChild.append(box);
     table.filters.set(column, box);

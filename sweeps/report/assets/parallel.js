@@ -1,102 +1,129 @@
-// Parallel coordinates, whose brushes and the filters of the table are one thing.
+// Parallel coordinates, whose ranges and the filters of the table are one thing.
 
-const MOST_LINES = 2000; // a browser without a graphics processor takes seconds for these, and minutes for more
+const MOST_LINES = 2000; // a browser takes seconds for more
 const BEST_LINES = 200;
-let settingBrushes = false;
+const SIDE = 46, ABOVE = 64, BELOW = 16, TALL = 420, EACH = 96; // pixels around and between the axes
 
-function hasWebgl() {
-  return Boolean(document.createElement("canvas").getContext("webgl"));
-}
-
-// One axis per field or metric: its column, how it is laid, and what a brushed range means to the table.
+// One axis per field or metric: its column, where a row lies on it, its ticks, and what a range means to the table.
 function dimensions(rows) {
   return DATA.parallel.map((name) => {
     const field = DATA.fields.find((each) => each.name === name);
     const column = (field && fieldColumn(name)) || metricColumn(name);
-    const label = plain(name.length > 18 ? `…${name.slice(-17)}` : name);
     if (field && !field.numeric) {
-      const { tickvals } = cellTicks(field, 16);
-      const ticktext = tickvals.map((place) => shortened(field.labels[place])); // read as text, unlike other ticks
-      return { column, cells: field, spec: { label, values: rows.map((row) => field.cells[row]), tickvals, ticktext } };
+      const range = [-0.5, field.labels.length - 0.5], { tickvals, ticktext } = cellTicks(field, 16);
+      return { name, column, cells: field, range, value: (row) => field.cells[row], ticks: tickvals.map((at, place) => ({ at, text: ticktext[place] })) };
     }
-    const numbers = rows.map((row) => column.values[row]);
-    const [low, high] = extent(numbers);
+    const [low, high] = extent(rows.map((row) => column.values[row]));
     const log = field ? field.log : low > 0 && high > 1000 * low;
-    if (!log) return { column, spec: { label, values: numbers, ...(low < high ? {} : { range: [low - 1, low + 1] }) } };
-    const powers = [];
-    for (let power = Math.floor(Math.log10(low)); power <= Math.ceil(Math.log10(high)); power++) powers.push(power);
-    const inside = powers.filter((power) => 10 ** power >= low * 0.999 && 10 ** power <= high * 1.001);
-    const ticks = inside.length > 1 ? inside : [Math.log10(low), Math.log10(high)];
-    return {
-      column, log,
-      spec: {
-        label, values: numbers.map(Math.log10), tickvals: ticks,
-        ticktext: ticks.map((power) => shortNumber(10 ** power)),
-      },
-    };
+    const laid = log ? Math.log10 : (value) => value;
+    const range = low < high ? [laid(low), laid(high)] : [laid(low) - 1, laid(low) + 1];
+    const percent = DATA.percent.includes(name);
+    const ticks = axisTicks({ type: log ? "log" : "linear", percent }, range, MOST_TICKS);
+    return { name: field ? name : titled(name), column, log, laid, range, value: (row) => laid(column.values[row]), ticks };
   });
 }
 
 function parallelPanel() {
-  if (!hasWebgl()) return { message: "Parallel coordinates need WebGL, which this browser does not have or allow." };
   const columns = DATA.parallel.map((name) =>
     (DATA.fields.some((field) => field.name === name) && fieldColumn(name)) || metricColumn(name));
   const categories = DATA.fields.filter((field) => !field.numeric).map((field) => field.name);
   const whole = (row) => columns.every((column) => column.values[row] !== null || categories.includes(column.name));
   const every = [...Array(ROWS).keys()].filter(whole);
   if (!every.length) return { message: "No member has a finite value at the last step." };
-  const rows = every.length > MOST_LINES ? someLines(every) : every;
-  const found = dimensions(rows);
-  for (const dimension of found) {
-    const range = brushOf(dimension);
-    if (range) dimension.spec.constraintrange = range;
-  }
-  const text = themeColor("text"), place = document.getElementById("parallel");
-  const metric = metricColumn(DATA.metric).values;
-  return {
-    traces: [{
-      type: "parcoords", dimensions: found.map((dimension) => dimension.spec),
-      line: { color: rows.map((row) => metric[row]), colorscale: lineScale() },
-      unselected: { line: { color: themeColor("grey"), opacity: 0.06 } },
-      labelfont: { color: text, size: 13 }, tickfont: { color: text, size: 12 }, rangefont: { color: "rgba(0,0,0,0)" },
-      labelangle: found.length > 4 ? -14 : 0,
-    }],
-    layout: layout({
-      height: 420, margin: { l: 70, r: 70, t: found.length > 4 ? 90 : 70, b: 24 },
-      width: Math.max(place.clientWidth, 100 * found.length),
-    }),
-    after: (element) => {
-      element.classList.add("narrow");
-      element.tabIndex = 0;
-      element.removeAllListeners("plotly_restyle");
-      element.on("plotly_restyle", () => settingBrushes || readBrushes(element, found));
-    },
+  return { height: TALL, draw: (place, width) => drawParallel(place, width, every.length > MOST_LINES ? someLines(every) : every) };
+}
+
+function drawParallel(place, given, rows) {
+  place.classList.add("narrow");
+  const found = dimensions(rows), metric = metricColumn(DATA.metric).values;
+  const width = given || Math.max(place.clientWidth, EACH * found.length + 120), bar = width - 92;
+  const x = (position) => SIDE + (position * (bar - 2 * SIDE)) / Math.max(1, found.length - 1);
+  const y = (dimension, value) => TALL - BELOW - ((value - dimension.range[0]) / (dimension.range[1] - dimension.range[0])) * (TALL - BELOW - ABOVE);
+  const [low, high] = extent(rows.map((row) => metric[row])), colors = lineScale();
+  const log = low > 0 && high > 1000 * low, laid = (value) => (log ? Math.log10(value) : value);
+  const [from, to] = [laid(low), laid(high)];
+  const sign = DATA.mode === "max" ? 1 : -1; // the best are drawn last, on top
+  const lines = [...rows].sort((one, other) => sign * (metric[one] - metric[other])).map((row) => {
+    const points = found.map((dimension, position) => `${x(position).toFixed(1)} ${y(dimension, dimension.value(row)).toFixed(1)}`);
+    const line = svg("path", {
+      d: `M${points.join("L")}`, fill: "none", "stroke-width": 1.3, opacity: 0.75,
+      stroke: shade(colors, (laid(metric[row]) - from) / (to - from || 1)),
+    });
+    line.row = row;
+    line.addEventListener("pointermove", (event) => showTip(memberText(row), event));
+    line.addEventListener("pointerleave", () => showTip(""));
+    line.addEventListener("click", () => openCard(row));
+    return line;
+  });
+  const family = getComputedStyle(document.body).fontFamily;
+  const drawing = svg("svg", {
+    viewBox: `0 0 ${width} ${TALL}`, width, height: TALL, "font-family": family, "font-size": FONT, fill: themeColor("text"), xmlns: SVG,
+  }, [
+    svg("rect", { width, height: TALL, fill: themeColor("ground") }),
+    svg("g", { class: "lines" }, lines),
+    ...found.map((dimension, position) => axisOf(dimension, x(position), y, position)),
+    colorbar({ title: "", colors, low: from, high: to, log, percent: DATA.percent.includes(DATA.metric) },
+      { right: bar - 8, top: ABOVE - 10, bottom: TALL - BELOW }, "parallel"),
+  ]);
+  place.replaceChildren(drawing);
+  place.found = found;
+  place.y = y;
+  showBrushes();
+}
+
+// An axis with its name, its ticks, the ranges that are chosen, and where one drags to choose.
+function axisOf(dimension, left, y, position) {
+  const top = ABOVE - 6, bottom = TALL - BELOW + 6, ground = themeColor("ground");
+  const halo = { stroke: ground, "stroke-width": 3, "paint-order": "stroke", "stroke-linejoin": "round" };
+  const names = shortened(dimension.name, 16);
+  const grip = svg("rect", { class: "grip", x: left - 14, y: top, width: 28, height: bottom - top, fill: "transparent" });
+  const chosen = svg("g", { class: "chosen" });
+  grip.addEventListener("pointerdown", (event) => dragRange(event, grip, dimension, y));
+  grip.addEventListener("dblclick", () => { setFilter(dimension.column, ""); showMembers(); showBrushes(); });
+  return svg("g", { class: "axis" }, [
+    svg("path", { d: `M${left} ${top}V${bottom}`, stroke: themeColor("grey"), "stroke-width": 1.5 }),
+    chosen,
+    svg("text", { x: left, y: position % 2 && DATA.parallel.length > 4 ? 18 : 38, "text-anchor": "middle", "font-weight": 600 }, names),
+    ...dimension.ticks.map((tick) => svg("text", {
+      ...halo, x: left + 6, y: y(dimension, tick.at), "dominant-baseline": "central",
+    }, shortened(tick.text, 12))),
+    grip,
+  ]);
+}
+
+function dragRange(event, grip, dimension, y) {
+  if (event.button !== 0) return;
+  const edge = grip.ownerSVGElement.getBoundingClientRect(), by = TALL / edge.height;
+  const at = (moved) => {
+    const share = (TALL - BELOW - (moved.clientY - edge.top) * by) / (TALL - BELOW - ABOVE);
+    return dimension.range[0] + Math.min(1, Math.max(0, share)) * (dimension.range[1] - dimension.range[0]);
   };
+  const first = at(event);
+  const move = (moved) => {
+    const ends = [first, at(moved)].sort((one, other) => one - other);
+    if (Math.abs(y(dimension, ends[1]) - y(dimension, ends[0])) < 3) return;
+    setFilter(dimension.column, rangeText(dimension, ends));
+    showMembers();
+    showBrushes();
+  };
+  grip.setPointerCapture(event.pointerId);
+  grip.addEventListener("pointermove", move);
+  grip.addEventListener("pointerup", () => grip.removeEventListener("pointermove", move), { once: true });
+  event.preventDefault();
 }
 
 // Lines are thin: their weak end is stronger than that of an area.
 function lineScale() {
-  const colors = scale(DATA.metric);
-  return colors.map(([place, color]) => [place, color === "#d3e0ec" ? "#a3bdd6" : color]);
+  return scale(DATA.metric).map(([place, color]) => [place, color === "#d3e0ec" ? "#9db9d3" : color]);
 }
 
-// The best members, and others spread evenly over the ranking; the best are drawn last, on top.
+// The best members, and others spread evenly over the ranking.
 function someLines(rows) {
   const values = metricColumn(DATA.metric).values, sign = DATA.mode === "max" ? 1 : -1;
   const ranked = [...rows].sort((one, other) => sign * (values[one] - values[other]));
   const others = ranked.slice(0, ranked.length - BEST_LINES), every = others.length / (MOST_LINES - BEST_LINES);
   const spread = [...Array(MOST_LINES - BEST_LINES).keys()].map((place) => others[Math.floor(place * every)]);
   return [...spread, ...ranked.slice(-BEST_LINES)];
-}
-
-// The ranges that are brushed, as texts of the table's filters.
-function readBrushes(element, found) {
-  found.forEach((dimension, place) => {
-    const range = element.data[0].dimensions[place].constraintrange;
-    const ranges = !range ? [] : Array.isArray(range[0]) ? range : [range];
-    setFilter(dimension.column, ranges.map((each) => rangeText(dimension, each)).join(" | "));
-  });
-  showMembers();
 }
 
 function rangeText(dimension, [low, high]) {
@@ -108,23 +135,22 @@ function rangeText(dimension, [low, high]) {
   return `${back(low)}..${back(high)}`;
 }
 
-// The brush that a filter of the table is, if it is a range; undefined else.
-function brushOf(dimension) {
-  if (dimension.cells) return undefined;
-  const parts = filterRanges(filterText(dimension.column));
-  const finite = parts.filter(([low, high]) => low <= high);
-  if (!finite.length) return undefined;
-  const [least, most] = extent(dimension.spec.values);
-  const laid = (value) => (dimension.log ? Math.log10(Math.max(value, Number.MIN_VALUE)) : value);
-  const clipped = finite.map(([low, high]) => [Math.max(laid(low), least), Math.min(laid(high), most)]);
-  const kept = clipped.filter(([low, high]) => low <= high);
-  return kept.length > 1 ? kept : kept[0];
-}
-
+// The ranges of the table's filters along the axes; lines outside of any filter are faint.
 function showBrushes() {
   const place = document.getElementById("parallel");
-  if (!place || place.dataset.drawn !== "yes") return;
-  settingBrushes = true;
-  draw("parallel");
-  settingBrushes = false;
+  if (!place?.found) return;
+  const kept = new Set(table.order), blue = themeColor("blue");
+  for (const line of place.querySelectorAll(".lines path")) line.setAttribute("opacity", kept.has(line.row) ? 0.75 : 0.06);
+  place.querySelectorAll(".chosen").forEach((group, position) => {
+    const dimension = place.found[position], text = filterText(dimension.column);
+    const ranges = !text || dimension.cells ? [] : filterRanges(text);
+    const at = (value) => {
+      const laid = dimension.log ? Math.log10(Math.max(value, Number.MIN_VALUE)) : value;
+      return place.y(dimension, Math.min(dimension.range[1], Math.max(dimension.range[0], laid)));
+    };
+    const middle = Number(group.previousSibling.getAttribute("d").slice(1).split(" ")[0]);
+    group.replaceChildren(...ranges.map(([low, high]) => svg("rect", {
+      x: middle - 5, width: 10, y: at(high) - 1, height: Math.max(3, at(low) - at(high) + 2), fill: blue, opacity: 0.45,
+    })));
+  });
 }

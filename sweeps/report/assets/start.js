@@ -1,21 +1,26 @@
-// What happens when: the table comes first; figures are drawn once Plotly, which stands last in the page, is
-// there, when they come near the window, and again when the theme changes.
+// What happens when: the table comes first; figures are drawn when they come near the window, and again when the
+// theme or the width changes.
+
+function listen(ids, panel) {
+  ids.forEach((id) => document.getElementById(id)?.addEventListener("change", () => draw(panel)));
+}
 
 function register() {
   DATA.fields.forEach((_, place) => {
     PANELS[`against-${place}`] = () => againstPanel(place);
+    listen([`color-${place}`, `apart-${place}`], `against-${place}`);
     if (DATA.dead) PANELS[`dead-${place}`] = () => deadPanel(place);
   });
   Object.assign(PANELS, {
-    curves: curvesPanel, heat: heatPanel, parallel: parallelPanel, importance: importancePanel, slopes: slopesPanel,
-    "ends-stopped": () => endsPanel("stopped"), "ends-diverged": () => endsPanel("diverged"),
+    stops: stopsPanel, scores: scoresPanel, history: historyPanel, lineage: lineagePanel, curves: curvesPanel, heat: heatPanel, parallel: parallelPanel, importance: importancePanel, slopes: slopesPanel,
+    "ends-diverged": endsPanel,
   });
-  const listen = (ids, panel) => ids.forEach((id) =>
-    document.getElementById(id)?.addEventListener("change", () => draw(panel)));
+  (DATA.lineage?.fields || []).forEach((_, place) => { PANELS[`evolved-${place}`] = () => evolvedPanel(place); });
   listen(["curve-metric", "curve-which", "curve-members"], "curves");
   listen(["heat-x", "heat-y", "heat-value"], "heat");
   listen(["slope-which"], "slopes");
-  for (const kind of ["stopped", "diverged"]) listen([`ends-${kind}-field`], `ends-${kind}`);
+  listen(["scores-field"], "scores");
+  listen(["ends-diverged-field"], "ends-diverged");
 }
 
 function drawn() {
@@ -41,8 +46,7 @@ function followPrinter() {
   addEventListener("beforeprint", () => {
     theme = document.documentElement.dataset.theme;
     document.documentElement.dataset.theme = "light";
-    const printed = [...document.querySelectorAll(".plot")].filter((place) => place.id !== "parallel");
-    printed.forEach((place) => draw(place.id, 660)); // the width of a page of paper
+    document.querySelectorAll(".plot").forEach((place) => draw(place.id, 660)); // the width of a page of paper
   });
   addEventListener("afterprint", () => {
     if (theme) document.documentElement.dataset.theme = theme;
@@ -63,6 +67,13 @@ const watcher = new IntersectionObserver((entries) => {
     }
   }
 }, { rootMargin: "300px" });
-addEventListener("load", () => {
-  for (const place of document.querySelectorAll(".plot")) watcher.observe(place);
+for (const place of document.querySelectorAll(".plot")) watcher.observe(place);
+let width = document.documentElement.clientWidth, resizing;
+addEventListener("resize", () => {
+  clearTimeout(resizing);
+  resizing = setTimeout(() => {
+    if (width === document.documentElement.clientWidth) return;
+    width = document.documentElement.clientWidth;
+    drawn().forEach((id) => draw(id));
+  }, 200);
 });

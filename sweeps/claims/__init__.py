@@ -1,0 +1,1 @@
+"""A claim of the literature, its verdict, and the page of all claims."""

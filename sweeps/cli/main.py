@@ -1,0 +1,347 @@
+"""The `sweeps` command."""
+
+import argparse
+import io
+import os
+import sys
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from sweeps.cli import comparison
+from sweeps.cli.arguments import REPORT, USAGE_ERROR, make_parser
+from sweeps.cli.reference import Reference, describe, ready_studies, rebuild, resolve, with_options
+from sweeps.cli.reproduction import PAGE, TABLE, claiming, reproduce
+from sweeps.cli.summary import print_replay, print_summary
+from sweeps.driver.extension import extend
+from sweeps.driver.loop import Origin, Settings, resume, run_as
+from sweeps.driver.replay import replay
+from sweeps.driver.session import unreached
+from sweeps.engine.plan import examine, prepare, report_plan
+from sweeps.errors import StudyError, unknown
+from sweeps.executors import ray_cluster
+from sweeps.host.compilation import count_programs, use_cache
+from sweeps.host.devices import cpu_cores, limit_threads, use_cpu_cores
+from sweeps.host.links import link
+from sweeps.members.request import request
+from sweeps.members.sampling import Sampling
+from sweeps.results import export
+from sweeps.results.results import Results, load
+from sweeps.schedules import schedule as schedules
+from sweeps.search.adaptive import Adaptive, checked
+from sweeps.space.grammar import as_domain
+from sweeps.store.chunks import MANIFEST, read_manifest
+from sweeps.store.status import status
+
+DIFFERS, FAILED, INTERRUPTED, UNREAD = 1, 1, 130, 128 + 13
+EXECUTORS = ("processes", "inline", "ray")
+
+RUN_OPTIONS = (  # handed on as they are
+    "root_seed", "members_per_chunk", "confirm", "keep_best", "max_minutes", "checkpoint_minutes", "storage",
+)  # fmt: skip
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command.
+
+    Args:
+        arguments: the words after `sweeps`; None takes the process's own.
+
+    Returns:
+        The exit status.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal may have no α
+    parser = make_parser()
+    options, rest = parser.parse_known_args(arguments)
+    if rest:  # argparse takes positionals up to the first option only
+        if "fields" not in options or any(word.startswith("-") for word in rest):
+            parser.error(f"`a known argument` must hold, but got {' '.join(rest)}")
+        options.fields += rest
+    try:
+        status = COMMANDS[options.command](options)
+        print(end="", flush=True)
+        return status
+    except StudyError as error:
+        print(f"sweeps {options.command}: {error}", file=sys.stderr)
+        return USAGE_ERROR
+    except KeyboardInterrupt:
+        print(f"sweeps {options.command}: stopped", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # whoever read what is printed has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left has nowhere to go
+        return UNREAD
+
+
+def _named_study(options: argparse.Namespace) -> Reference:
+    """The study that the arguments name, with what they change."""
+    _start()
+    named = resolve(options.study, options.data)
+    return named._replace(
+        study=with_options(named.study, _space(options), steps=options.steps, samples=options.samples)
+    )
+
+
+def _space(options: argparse.Namespace) -> dict[str, Any]:
+    given: dict[str, Any] = {}
+    for field, domain in map(_assignment, options.fields):
+        if field in given:
+            raise StudyError(
+                f"`a field is given once` must hold, but got {field} twice; grid(…) lists values"
+            )
+        given[field] = domain
+    return given
+
+
+def _start(threads: int | None = None) -> None:
+    """Sets JAX up before it is first used, with all cores or with so many."""
+    if threads is not None and threads < cpu_cores():
+        limit_threads(threads)
+    use_cpu_cores()
+    use_cache()
+
+
+def _plan(options: argparse.Namespace) -> int:
+    named = _named_study(options)
+    search, schedule = _thinning(options, named)
+    sampling = Sampling(search.name, named.study.samples, options.root_seed, search.points_per_batch)
+    wanted = request(
+        named.study, sampling, None if schedule is None else schedules.parse(schedule), name=named.name
+    )
+    examined = examine(named.study, wanted.population, len(wanted.population.statics))
+    prepared = prepare(examined, options.root_seed, None, options.members_per_chunk, remember=False)
+    for label, value in report_plan(prepared, wanted.members, wanted.member_steps):
+        print(f"{label:20}{value}")
+    return 0
+
+
+def _thinning(options: argparse.Namespace, named: Reference) -> tuple[Adaptive, str | None]:
+    """The search and the schedule that the arguments, or else the study's file, ask for."""
+    given = {name: getattr(options, name) for name in ("search", "schedule")}
+    given = {name: value for name, value in given.items() if value is not None}
+    said = {"search": "grid", "schedule": None} | named.options | given
+    settings = {name: getattr(options, name) for name in ("points_per_batch", "warm_start")}
+    settings = {name: value for name, value in settings.items() if value is not None}
+    return checked(Adaptive(said["search"], **settings)), said["schedule"]
+
+
+def _run(options: argparse.Namespace) -> int:
+    named = _named_study(options)
+    out = options.out or _new_folder(named.name)
+    reference = describe(options.study, _space(options), options.steps, options.data)
+    search, schedule = _thinning(options, named)
+
+    def train() -> Results:
+        settings = Settings(
+            out=out,
+            search=search,
+            schedule=schedule,
+            executor=_executor(options),
+            devices=_devices(options),
+            progress=not options.quiet,
+            **{name: getattr(options, name) for name in RUN_OPTIONS},
+        )
+        return run_as(Origin(named.name, reference), named.study, settings)
+
+    return _train("run", train, out, options.quiet)
+
+
+def _resume(options: argparse.Namespace) -> int:
+    _start()
+    recorded = read_manifest(options.directory)
+    study = rebuild(
+        options.directory, recorded, trust=options.trust, space=_space(options), steps=options.steps
+    )
+
+    def train() -> Results:
+        given = _place(options, recorded)
+        return resume(options.directory, study, samples=options.samples, root_seed=options.root_seed, **given)
+
+    return _train("resume", train, options.directory, options.quiet)
+
+
+def _extend(options: argparse.Namespace) -> int:
+    _start()
+    recorded = read_manifest(options.directory)
+    study = rebuild(options.directory, recorded, trust=options.trust, space={}, steps=None)
+
+    def train() -> Results:
+        given = {"space": _space(options), "samples": options.samples, "steps": options.steps}
+        return extend(options.directory, study, **given, **_place(options, recorded))
+
+    return _train("extend", train, options.directory, options.quiet)
+
+
+def _place(options: argparse.Namespace, recorded: dict[str, Any]) -> dict[str, Any]:
+    """Where a run goes on, for how long, and who sees it."""
+    return {
+        "executor": _executor(options, recorded["numerical_setting"]),
+        "devices": _devices(options),
+        "max_minutes": options.max_minutes,
+        "progress": not options.quiet,
+        "storage": options.storage,
+    }
+
+
+def _executor(options: argparse.Namespace, began: dict[str, Any] | None = None) -> Any:
+    """Where to train, as the arguments have it, or else as the run began."""
+    given = {name: getattr(options, name) for name in ("address", "worker_cpus", "worker_gpus")}
+    given = {name: value for name, value in given.items() if value is not None}
+    if options.executor != "ray" and given:
+        raise StudyError(
+            f"`--executor ray` must be given with --{next(iter(given)).replace('_', '-')}, but got "
+            f"{options.executor or 'none'}"
+        )
+    if options.executor not in (None, *EXECUTORS):
+        raise StudyError(
+            f"`--executor is {', '.join(EXECUTORS)}` must hold, but got "
+            f"{unknown(options.executor, EXECUTORS)}"
+        )
+    if options.executor is None:
+        setting = began or {}
+        one_core = (setting.get("platform"), setting.get("devices"), setting.get("threads")) == ("cpu", 1, 1)
+        return "processes" if one_core and cpu_cores() > 1 and options.devices is None else None
+    if options.executor == "inline":
+        return None
+    # This process trains nothing and leaves accelerators to workers.
+    jax.config.update("jax_platforms", "cpu")
+    return ray_cluster.ray(**given) if options.executor == "ray" else "processes"
+
+
+def _devices(options: argparse.Namespace) -> Any:
+    """The first so many devices; None for all."""
+    if options.devices is None:
+        return None
+    there = jax.devices()
+    if not 1 <= options.devices <= len(there):
+        raise StudyError(f"`1 <= devices <= {len(there)}` must hold, but got --devices {options.devices}")
+    return there[: options.devices]
+
+
+def _train(command: str, train: Callable[[], Results], out: Path, quiet: bool) -> int:
+    """Trains, and prints and draws what was found; says what is kept if it is stopped."""
+    programs = count_programs()
+    try:
+        results = train()
+    except (KeyboardInterrupt, SystemExit) as stopped:
+        kept = f"go on with: sweeps resume {out}" if (out / MANIFEST).exists() else "nothing was begun"
+        print(f"sweeps {command}: stopped; {kept}", file=sys.stderr)
+        return int(stopped.code or 0) if isinstance(stopped, SystemExit) else INTERRUPTED
+    if not quiet:
+        print(programs.said(), file=sys.stderr)
+    print_summary(results)
+    from sweeps.report.figures import save_figures
+
+    drawn = [results.report(out / REPORT), *save_figures(results, out)]
+    names = ["manifest.json", "members.parquet", "metrics.parquet", *(path.name for path in drawn)]
+    print("\n".join(["", f"written to {out}/", *(f"  {name}" for name in names)]))
+    if (missing := unreached(results)) is not None:
+        print(f"the time is up: {missing}; go on with: sweeps resume {out}")
+    print(link(drawn[0], sys.stdout.isatty(), os.environ))
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    for label, value in status(options.directory):
+        print(f"{label:20}{value}")
+    return 0
+
+
+def _watch(options: argparse.Namespace) -> int:
+    from sweeps.report.watching import Watch
+
+    with Watch(options.directory, options.port) as server:
+        print(f"{options.directory} is shown at {server.address} until Ctrl-C", flush=True)
+        server.serve_forever()
+    return 0
+
+
+def _replay(options: argparse.Namespace) -> int:
+    recorded = read_manifest(options.directory)
+    _start((recorded["numerical_setting"] or {}).get("threads"))
+    study = rebuild(options.directory, recorded, trust=options.trust, space={}, steps=None)
+    found = replay(options.directory, options.member, study, progress=not options.quiet)
+    print_replay(found)
+    return 0 if found.same else DIFFERS
+
+
+def _report(options: argparse.Namespace) -> int:
+    results = load(options.directory)
+    objectives = None if options.pareto is None else _objectives(options.pareto)
+    print(results.report(options.out or options.directory / REPORT, pareto=objectives))
+    if options.figures:
+        from sweeps.report.figures import save_figures
+
+        folder = options.out.parent if options.out else options.directory
+        print("\n".join(map(str, save_figures(results, folder, ("png", "pdf")))))
+    return 0
+
+
+def _objectives(word: str) -> dict[str, str]:
+    """`test/accuracy:max,test/dead_units:min` as a mapping."""
+    pairs = [each.strip().rpartition(":") for each in word.split(",")]
+    return {metric or mode: mode if metric else "" for metric, _, mode in pairs}
+
+
+def _export(options: argparse.Namespace) -> int:
+    out = options.out or options.directory
+    for path in export.write(load(options.directory), options.to, out):
+        print(path)
+    return 0
+
+
+def _reproduce(options: argparse.Namespace) -> int:
+    _start()
+    modules = claiming(options.only)
+    try:
+        outcomes = reproduce(options.out, modules, data=options.data, progress=not options.quiet)
+    except (KeyboardInterrupt, SystemExit) as stopped:
+        print("sweeps reproduce: stopped; run it again to go on where it was", file=sys.stderr)
+        return int(stopped.code or 0) if isinstance(stopped, SystemExit) else INTERRUPTED
+    written = [PAGE, TABLE, *(outcome.picture.name for outcome in outcomes if outcome.picture)]
+    print("\n".join(["", f"written to {options.out}/", *(f"  {name}" for name in written)]))
+    failed = [outcome.name for outcome in outcomes if outcome.error is not None]
+    if failed:
+        print(f"sweeps reproduce: failed: {', '.join(failed)}; the page says why", file=sys.stderr)
+    return FAILED if failed else 0
+
+
+def _list(options: argparse.Namespace) -> int:
+    studies = ready_studies()
+    width = max(map(len, studies))
+    for name, line in studies.items():
+        print(f"{name:{width}}  {line}")
+    return 0
+
+
+def _assignment(word: str) -> tuple[str, Any]:
+    field, equals, value = word.partition("=")
+    if not equals:
+        raise StudyError(f"`FIELD=DOMAIN` must hold, but got {word!r}; write alpha='linspace(0, 0.5, 16)'")
+    return field, as_domain(value, field)
+
+
+def _new_folder(name: str) -> Path:
+    stem = Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+    candidates = (stem.with_name(f"{stem.name}-{number}" if number else stem.name) for number in range(1000))
+    return next(path for path in candidates if not path.exists())
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "run": _run,
+    "plan": _plan,
+    "resume": _resume,
+    "extend": _extend,
+    "status": _status,
+    "watch": _watch,
+    "replay": _replay,
+    "report": _report,
+    "compare": comparison.run,
+    "export": _export,
+    "reproduce": _reproduce,
+    "list": _list,
+}

@@ -1,0 +1,213 @@
+"""`extend`: more seeds, levels or samples for a run that there is."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sweeps.driver.loop import check_minutes
+from sweeps.driver.session import Session, go_on
+from sweeps.engine.rows import pending_rows
+from sweeps.errors import StudyError, brief
+from sweeps.executors.processes import begun, parse
+from sweeps.host.compilation import use_cache
+from sweeps.host.signals import listening
+from sweeps.members.extension import Part
+from sweeps.members.population import Population, check_samples, seeds_of
+from sweeps.members.request import Request, request, request_again
+from sweeps.results.results import Results
+from sweeps.results.storage import reachable
+from sweeps.space.domains import is_sampled, level_column, text
+from sweeps.space.values import as_text
+from sweeps.store import chunks as store
+from sweeps.store import derived
+from sweeps.trial import ENGINES, Study
+
+MOST_SAID = 5  # of values that are missing
+
+
+def extend(
+    directory: str | Path,
+    study: Study,
+    *,
+    space: Mapping[str, Any] | None = None,
+    samples: int | None = None,
+    steps: int | None = None,
+    executor: Any = None,
+    devices: Sequence[Any] | None = None,
+    max_minutes: float | int | None = None,
+    progress: bool = True,
+    storage: str | None = None,
+) -> Results:
+    """Adds members to a run, finished or stopped.
+
+    What is there stays as it is, bit for bit, and is not trained again; members that failed are tried again,
+    as `resume` does. New members have the ids after it, and train on as many devices as the run began with,
+    in chunks no wider. What was asked for before is in the manifest, under `earlier`; `resume`, `replay` and
+    `Results.model` take the study as it was then or as it is now (where functions are among the new levels,
+    as it is now, since a manifest has their names alone).
+
+    Args:
+        directory: the run directory.
+        study: the study that it is a run of; a study that differs is refused.
+        space: fields of the run's space with more levels than they had, and all of those; `seed` also where
+            the run had the one seed 0.
+        samples: how many joint draws, or points of a search, there are to be in all: `random` and `sobol` go
+            on in their sequences, `tpe` and `gp` from what they know. None takes the run's.
+        steps: not yet: a run keeps few final states, so that members would be trained anew.
+        executor: where to train, as in `run`.
+        devices: the devices to go on with, as in `resume`.
+        max_minutes: after how long to end, as in `run`; `resume` goes on.
+        progress: whether to show progress on standard error.
+        storage: the URL of an Optuna storage, as in `run`.
+
+    Returns:
+        The results, of all members.
+
+    Raises:
+        StudyError: it is not a run directory, another process runs it, the study has changed, something of
+            the run would be left out, or nothing is new.
+        KeyboardInterrupt: Ctrl-C, as in `run`.
+        SystemExit: SIGTERM, likewise.
+    """
+    check_minutes(max_minutes)
+    directory, executor = Path(directory), parse(executor, devices)
+    recorded = store.read_manifest(directory)
+    wanted, changes = _wanted(directory, recorded, study, dict(space or {}), samples, steps)
+    if storage is not None:
+        reachable(storage)
+        wanted = wanted._replace(storage=storage)
+    use_cache()
+    with begun(executor) as executor, listening() as signals:
+        signals.limit(max_minutes)
+        session = Session(executor, devices, progress, signals)
+        return go_on(session, directory, recorded, wanted, changes)
+
+
+def _wanted(
+    directory: Path,
+    recorded: dict[str, Any],
+    study: Study,
+    space: dict[str, Any],
+    samples: int | None,
+    steps: int | None,
+) -> tuple[Request, dict[str, Any]]:
+    """All members, those that are there first, and what the manifest says of them."""
+    _refuse_runs(recorded, steps)
+    before = request_again(recorded, study)
+    larger = dataclasses.replace(before.study, space={**before.study.domains, **space})
+    _refuse_fields(recorded, before.study, larger)
+    check_samples(samples)
+    had = recorded["samples"]
+    if None not in (samples, had) and samples < had:
+        raise StudyError(
+            f"`samples >= {had}` must hold for a run that has so many, but got samples={samples}; it says "
+            f"how many there are to be in all"
+        )
+    part = Part(recorded["space"], had, recorded["members"])
+    wanted = request(
+        larger,
+        before.sampling._replace(
+            samples=had if samples is None else samples, earlier=(*before.sampling.earlier, part)
+        ),
+        name=recorded["study"],
+        keep_best=recorded["keep_best"],
+        checkpoint_minutes=recorded["checkpoint_minutes"],
+    )
+    if wanted.members == recorded["members"]:
+        raise StudyError(
+            f"`something is new` must hold, but got the {recorded['members']} members that the run has; more "
+            f"seeds (seed='range(16)'), more levels of a field or more samples are"
+        )
+    _refuse_other_values(directory, wanted.population)
+    return wanted, wanted.asked | {"earlier": [each._asdict() for each in wanted.sampling.earlier]}
+
+
+def _refuse_runs(recorded: Mapping[str, Any], steps: int | None) -> None:
+    """Raises a StudyError if this run, or its steps, cannot be extended."""
+    if steps is not None:
+        raise StudyError(
+            f"`more members` must be asked for, but got steps={brief(steps)}: the run has "
+            f"{recorded['steps']} steps, and not the states of all members to go on from; a new run takes "
+            f"--steps {brief(steps)}"
+        )
+    if recorded["schedule"] is not None:
+        raise StudyError(
+            f"`a run without a schedule` must hold, but got one with {recorded['schedule']}, which has "
+            f"chosen among the members that there were; a run without can be extended, and a new run of "
+            f"tpe or gp begins with this one's points (--warm-start)"
+        )
+    if recorded["confirm"]:
+        raise StudyError(
+            f"`a run without confirm` must hold, but got one whose winner is confirmed on "
+            f"{recorded['confirm']} fresh seeds, and may be another afterwards; run it without, extend that, "
+            f"and confirm at last in a new run"
+        )
+
+
+def _refuse_fields(recorded: Mapping[str, Any], before: Study, larger: Study) -> None:
+    """Raises a StudyError if a field is new, has lost a value, or cannot have more."""
+    search = recorded["search"]
+    for name, domain in larger.domains.items():
+        own = before.domains.get(name)
+        if own is not None and text(own) == text(domain):
+            continue
+        if name not in before.domains and name not in ENGINES:
+            known = ", ".join(before.swept) or "none"
+            raise StudyError(
+                f"`a field of the run's space ({known}), or seed` must hold, but got {name}, which has one "
+                f"value in all its members; start a new run"
+            )
+        if name == "fold":
+            raise StudyError(
+                f"`the folds are those of the run` must hold, but got {text(domain)}, by which members would "
+                f"be trained on other examples; start a new run"
+            )
+        adaptive = recorded["points_per_batch"] is not None
+        if adaptive or (search != "grid" and name != "seed"):
+            takes = "samples" if adaptive else "samples or seed"
+            raise StudyError(
+                f"`{takes}` must be what grows with search={search!r}, but got {name}={text(domain)}; other "
+                f"values would give other points: start a new run"
+            )
+        _refuse_lost_values(name, before, larger)
+
+
+def _refuse_lost_values(name: str, before: Study, larger: Study) -> None:
+    domain = larger.domains[name]
+    if is_sampled(domain) or (name != "seed" and is_sampled(before.domains[name])):
+        raise StudyError(
+            f"`a field that is drawn stays as it is` must hold, but got {name}={text(domain)}, in the run "
+            f"{text(before.domains[name]) if name in before.domains else 'one value'}; samples=… draws more"
+        )
+    old, new = (
+        seeds_of(study) if name == "seed" else level_column(study.domains[name]).tolist()
+        for study in (before, larger)
+    )
+    there = set(new)
+    lost = [as_text(value) for value in old if value not in there]
+    if lost:
+        more = ", …" if len(lost) > MOST_SAID else ""
+        raise StudyError(
+            f"`{name} keeps every value that the run has` must hold, but {text(domain)} is without "
+            f"{', '.join(lost[:MOST_SAID])}{more}; name all values, those that there are too"
+        )
+
+
+def _refuse_other_values(directory: Path, population: Population) -> None:
+    """Raises a StudyError if a member would have another configuration than its row in the run says."""
+    found = derived.announced(directory)
+    if found is None:
+        return
+    ids = found["member"].to_numpy()
+    found = found.filter(ids < len(population))  # of a search that learns, the first batch is known
+    asked = pending_rows(population, found["member"].to_numpy())
+    for name in ("seed", "group", *(field.name for field in population.fields)):
+        if not found[name].equals(asked[name]):
+            before, now = (table[name].to_pylist() for table in (found, asked))
+            at = next(place for place, pair in enumerate(zip(before, now, strict=True)) if pair[0] != pair[1])
+            raise StudyError(
+                f"`members have the values that they had` must hold, but got {name}: {before[at]}, now "
+                f"{now[at]} (member {found['member'][at]}); go back to the study that the run began with, or "
+                f"start a new run"
+            )

@@ -1,0 +1,293 @@
+"""A run's way through its chunks: batch after batch, round after round, committed to the disk."""
+
+import functools
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from sweeps.engine import chunks as planning
+from sweeps.engine.chunks import Chunk
+from sweeps.engine.commit import give_up, keep_stopped
+from sweeps.engine.failure import Failure
+from sweeps.engine.plan import Plan, Prepared
+from sweeps.engine.rows import failed_rows, pending_rows
+from sweeps.engine.training import Pace, Trained, train
+from sweeps.errors import StudyError
+from sweeps.executors.assignment import Task
+from sweeps.executors.inline import Trainer, say_failure, train_all
+from sweeps.host.progress import Display
+from sweeps.host.signals import Signals
+from sweeps.members.population import Population, repeats, with_values
+from sweeps.members.request import Request
+from sweeps.members.sampling import batches
+from sweeps.results.optuna_export import show
+from sweeps.results.results import Results
+from sweeps.schedules import schedule
+from sweeps.schedules.schedule import EarlyStopping, Standing
+from sweeps.store import best_states, checkpoints
+from sweeps.store import chunks as store
+from sweeps.store.chunks import Interval
+from sweeps.store.derived import Extension, announce, derive, withdraw
+from sweeps.store.failures import beginnings, failed_members, forget, without_state
+from sweeps.store.lock import Lock
+from sweeps.store.rungs import Rung, read_rung, same, write_rung
+from sweeps.store.scores import judged_by, score_history, scores
+
+
+def run_in_memory(prepared: Prepared, written: dict[str, Any], display: Display, signals: Signals) -> Results:
+    """Trains all chunks from beginning to end and keeps their rows in memory; what is left out is pending.
+
+    Args:
+        prepared: the plan.
+        written: what a manifest would say.
+        display: what a person sees.
+        signals: what is held back while a span runs.
+    """
+    tables: list[tuple[pa.Table, pa.Table]] = []
+    errors: dict[int, str] = {}
+    population, metric = prepared.population, prepared.study.metric
+
+    def finish(chunk: Chunk, trained: Trained) -> None:
+        tables.append((trained.members, trained.metrics))
+
+    def leave(chunk: Chunk, why: Failure) -> None:
+        tables.append(failed_rows(population, chunk.members, metric))
+        errors.update(dict.fromkeys(chunk.members.tolist(), why.error))
+
+    chunks = _buildable(prepared.chunks, prepared.failures, leave, display)
+    train_one = functools.partial(
+        train, pace=Pace(chunk.group for chunk in chunks), display=display, signals=signals, place=None
+    )
+    with signals.ending(display.note):
+        train_all(prepared, chunks, train_one, finish, leave, display, signals)
+    there = np.concatenate([np.arange(0), *(rows["member"].to_numpy() for rows, _ in tables)])
+    left = np.setdiff1d(np.arange(len(population)), there)
+    if len(left):
+        tables.append((pending_rows(population, left), failed_rows(population, left[:0], metric)[1]))
+    members, metrics = (
+        pa.concat_tables(parts, promote_options="permissive") for parts in zip(*tables, strict=True)
+    )
+    ordered = members.sort_by(store.ORDER[:1]), metrics.sort_by(store.ORDER)
+    return Results(written, tables=ordered, failures=errors)
+
+
+def _buildable(
+    chunks: list[Chunk],
+    failures: Mapping[int, Failure],
+    leave: Callable[[Chunk, Failure], None],
+    display: Display,
+) -> list[Chunk]:
+    """The chunks without those of groups that cannot be built, which are given up."""
+    for chunk in chunks:
+        if chunk.group in failures:
+            say_failure(display, Task(chunk), failures[chunk.group], [])
+            leave(chunk, failures[chunk.group])
+    return [chunk for chunk in chunks if chunk.group not in failures]
+
+
+def run_on_disk(plan: Plan, wanted: Request, lock: Lock, display: Display, trainer: Trainer) -> None:
+    """Trains what is not committed yet, and commits it to the directory whose lock is held.
+
+    Args:
+        plan: how members are cut into chunks.
+        wanted: what was asked for.
+        lock: the lock of the run directory.
+        display: what a person sees.
+        trainer: what trains chunks.
+    """
+    directory, population = lock.path.parent, plan.population
+    extension = Extension(directory)
+    try:
+        for grown, members in batches(wanted.study, wanted.sampling, population, directory):
+            population = grown
+            if members[0] and not _holds(population, members, directory):
+                # The search has learned from members that had failed before, and asks for other points now.
+                _forget(np.arange(members[0], wanted.members), 0, wanted, directory, display)
+                withdraw(directory)
+            rows = functools.partial(pending_rows, population)
+            announce(directory, len(population), rows)
+            committed = functools.partial(extension.commit, len(population), rows)
+            now = plan._replace(population=population)
+            _train_rounds(now, wanted, members, directory, display, trainer, committed)
+        checkpoints.prune(directory, math.inf, beginnings(directory))
+        if wanted.keep_best:  # once more: a process may have died between its last commit and this
+            best_states.prune(directory, wanted.keep_best, wanted.study.mode)
+    finally:  # also after Ctrl-C: whoever looks finds tables of what was done
+        derive(directory, len(population), functools.partial(pending_rows, population))
+
+
+def _train_rounds(
+    plan: Plan,
+    wanted: Request,
+    members: np.ndarray,
+    directory: Path,
+    display: Display,
+    trainer: Trainer,
+    committed: Callable[[], None],
+) -> None:
+    """Members from their first step to their last, those that the schedule stops excepted."""
+    study, population, groups = wanted.study, plan.population, plan.population.groups
+    batch, points = members, len(members) // repeats(study)
+    chunks = planning.cut(groups, plan.devices, plan.most, only=members)
+    widths = {chunk.group: chunk.width for chunk in chunks}
+    ends = [*_rungs(wanted, points), study.steps]
+    sources: Mapping[int, int] = {}
+
+    def leave(chunk: Chunk, why: Failure) -> None:
+        give_up(directory, population, chunk, study.metric, plan.setting, why)
+
+    for start, stop in zip([0, *ends], ends, strict=False):
+        if start:
+            chunks = planning.compact(groups, plan.devices, widths, members)
+        done = store.committed_members(directory, Interval(start, stop))
+        spans = [chunk._replace(start=start, stop=stop) for chunk in _remaining(chunks, done)]
+        spans = _buildable(spans, plan.failures, leave, display)
+        left = np.concatenate([members[:0], *(chunk.members for chunk in spans)])
+        lost = without_state(directory, left, sources, start, stop) if start else left[:0]
+        if len(lost):
+            display.note(f"states of {len(lost)} members at step {start} are gone: they are trained again")
+            own = np.asarray([sources.get(member, member) for member in lost.tolist()])
+            _forget(np.union1d(lost, own), 0, wanted, directory, display, decisions=False)
+            return _train_rounds(plan, wanted, batch, directory, display, trainer, committed)
+        finished = functools.partial(_finished, directory, wanted, display, committed)
+        if spans:
+            trainer(population, spans, sources, finished)
+        if stop < study.steps:
+            rung = _decide(population, wanted, batch, members, Interval(start, stop), directory, display)
+            dead = members[np.isnan(scores(directory, members, judged_by(study), stop))]
+            gone = np.union1d(rung.stopped, np.setdiff1d(dead, list(rung.sources)))
+            display.stop(len(np.setdiff1d(rung.stopped, dead)))
+            if wanted.keep_best and isinstance(wanted.schedule, EarlyStopping):
+                keep_stopped(study, population, directory, wanted.keep_best, rung.stopped, stop)
+            members, sources = np.setdiff1d(members, gone), rung.sources
+            population = with_values(population, rung.values)
+            checkpoints.prune(directory, stop, beginnings(directory))
+            _show_stopped(wanted, directory, rung.stopped, display)
+
+
+def _holds(population: Population, members: np.ndarray, directory: Path) -> bool:
+    """Whether what is committed of a batch is of the points that are asked for now."""
+    for folder in store.committed(directory):
+        if store.interval(folder).start == 0 and int(folder.name.split("-")[1]) in members:
+            rows = store.read_chunk(folder)[0]
+            asked = pending_rows(population, rows["member"].to_numpy())
+            if not rows.select(population.swept).equals(asked.select(population.swept)):
+                return False
+    return True
+
+
+def _forget(
+    members: np.ndarray, step: int, wanted: Request, directory: Path, display: Display, decisions: bool = True
+) -> None:
+    """Sets aside what members were trained to after a step, and has the display count it no more."""
+    before = store.progress(directory, wanted.study.steps)
+    forget(directory, members, step, decisions)
+    after = store.progress(directory, wanted.study.steps)
+    display.resume(*(now - then for now, then in zip(after, before, strict=True)))
+
+
+def _show_stopped(wanted: Request, directory: Path, stopped: np.ndarray, display: Display) -> None:
+    if wanted.storage is not None and len(stopped):
+        members, metrics = (store.read(directory, kind) for kind in store.KINDS)
+        assert members is not None and metrics is not None  # the stopped ones are committed
+        of_these = pa.array(np.isin(members["member"].to_numpy(), stopped))
+        _show(wanted, directory, members.filter(of_these), metrics, display)
+
+
+def _show(wanted: Request, directory: Path, members: pa.Table, metrics: pa.Table, display: Display) -> None:
+    """Copies members to the storage that was asked for; a run does not fail because its copy does."""
+    if wanted.storage is not None:
+        try:
+            show(members, metrics, store.read_manifest(directory), wanted.storage)
+        except StudyError as error:
+            display.note(f"not copied to the storage: {error}")
+
+
+def _rungs(wanted: Request, points: int) -> tuple[int, ...]:
+    """The steps after which a batch of so many points is thinned out."""
+    if wanted.schedule is None:
+        return ()
+    return schedule.rungs(wanted.schedule, wanted.study.steps, points, wanted.study.evaluation_steps)
+
+
+def _decide(
+    population: Population,
+    wanted: Request,
+    batch: np.ndarray,
+    members: np.ndarray,
+    steps: Interval,
+    directory: Path,
+    display: Display,
+) -> Rung:
+    """Who goes on, as it was decided or, the first time, as the committed scores have it.
+
+    It is decided anew once a member that had failed then has been trained.
+    """
+    first, each = int(batch[0]), repeats(wanted.study)
+    failed = np.intersect1d(members, failed_members(directory, steps.stop))
+    found = read_rung(directory, first, steps.stop)
+    if found is not None and np.isin(found.failed, failed).all():
+        return found
+    study = wanted.study
+    traced = [field.name for field in population.fields if field.traced and field.name in population.swept]
+    decision = schedule.decide(
+        wanted.schedule,
+        Standing(
+            step=steps.stop,
+            members=members,
+            points=(members - first) // each,
+            scores=scores(directory, members, judged_by(study), steps.stop),
+            groups=population.groups[members],
+            history=score_history(directory, members, judged_by(study), steps.stop)
+            if isinstance(wanted.schedule, EarlyStopping)
+            else None,
+        ),
+        mode=study.mode,
+        steps=study.steps,
+        configurations=len(batch) // each,
+        root_seed=wanted.sampling.root_seed,
+        domains=study.swept,
+        traced=traced,
+        values={name: population.columns[name][members] for name in traced},
+        evaluations=study.evaluation_steps,
+    )
+    # What has failed ends, also where a schedule lets what has diverged go on from another's state.
+    ended = set(failed.tolist())
+    rung = Rung(
+        np.union1d(decision.stopped, failed),
+        {member: source for member, source in decision.sources.items() if member not in ended},
+        {member: values for member, values in decision.values.items() if member not in ended},
+        failed,
+    )
+    if found is not None and not same(found, rung):
+        display.note(
+            f"members that had failed are trained: who goes on from step {steps.stop} is decided anew"
+        )
+        _forget(batch, steps.stop, wanted, directory, display)
+        for member in np.setdiff1d(found.stopped, rung.stopped).tolist():  # whose end was not its end
+            best_states.forget(directory, member)
+    write_rung(directory, first, steps.stop, rung)
+    return rung
+
+
+def _remaining(chunks: list[Chunk], done: np.ndarray) -> list[Chunk]:
+    """The chunks with those members alone that are not done; each keeps its width."""
+    left = [chunk._replace(members=chunk.members[~np.isin(chunk.members, done)]) for chunk in chunks]
+    return [chunk for chunk in left if len(chunk.members)]
+
+
+def _finished(
+    directory: Path, wanted: Request, display: Display, committed: Callable[[], None], chunk: Chunk
+) -> None:
+    """What follows a chunk that is committed."""
+    if wanted.schedule is None:
+        committed()
+    if wanted.keep_best and chunk.stop == wanted.study.steps:
+        best_states.prune(directory, wanted.keep_best, wanted.study.mode)
+    if wanted.storage is not None:
+        members, metrics = store.read_chunk(directory / store.CHUNKS / chunk.name)
+        _show(wanted, directory, members, metrics, display)

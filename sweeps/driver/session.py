@@ -1,0 +1,326 @@
+"""How a run begins and how it goes on, wherever it is trained."""
+
+import contextlib
+import dataclasses
+import math
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sweeps.data.streams import check_readings
+from sweeps.driver.rounds import run_in_memory, run_on_disk
+from sweeps.engine.noticing import refuse_other_programs
+from sweeps.engine.plan import Began, Examined, Plan, examine, plan_of, prepare, recorded_plan
+from sweeps.engine.rows import failed_rows, pending_rows
+from sweeps.errors import StudyError
+from sweeps.executors.dispatcher import gathered
+from sweeps.executors.inline import Alone
+from sweeps.executors.processes import Processes
+from sweeps.executors.ray_cluster import Ray
+from sweeps.host.progress import Display
+from sweeps.host.signals import Signals
+from sweeps.members.request import Request
+from sweeps.results.results import Results, load
+from sweeps.schedules import schedule as schedules
+from sweeps.space.values import stored
+from sweeps.store import chunks as store
+from sweeps.store import failures, manifest
+from sweeps.store.leading import committed_lead
+from sweeps.store.lock import Lock, locked
+from sweeps.store.repair import repair
+from sweeps.store.statuses import UNFINISHED
+
+
+class Session(NamedTuple):
+    """Where members are trained, and who watches.
+
+    Attributes:
+        executor: Ray, or processes of this host; None is this process.
+        devices: the devices of this process; None takes all, or as many as the run began with.
+        progress: whether to show progress on standard error.
+        signals: what is held back while a span runs.
+    """
+
+    executor: Ray | Processes | None
+    devices: Sequence[Any] | None
+    progress: bool
+    signals: Signals
+
+
+def begin(
+    session: Session,
+    wanted: Request,
+    out: str | Path | None,
+    members_per_chunk: int | None,
+    options: dict[str, Any],
+) -> Results:
+    """A new run, from planning to its results.
+
+    Args:
+        session: where it is trained.
+        wanted: the request.
+        out: a new folder to keep the run in; None keeps it in memory.
+        members_per_chunk: how many members run at once; None measures and chooses.
+        options: what else its manifest says.
+    """
+    examined, wanted = _examined(wanted)
+    _check_readings(session, examined, wanted, options["confirm"])
+    written = _written(examined, wanted, members_per_chunk) | options
+    with Display(wanted.members, wanted.member_steps, shown=session.progress) as display:
+        _say_budget(wanted, display)
+        alone = wanted.schedule is None and not wanted.sampling.adaptive
+        if out is None and alone and session.signals.deadline == math.inf:
+            root_seed = wanted.sampling.root_seed
+            prepared = prepare(examined, root_seed, session.devices, members_per_chunk, say=display.doing)
+            written |= recorded_plan(plan_of(prepared))
+            return _ended(run_in_memory(prepared, written, display, session.signals), display)
+        with contextlib.ExitStack() as last:
+            temporary = None if out else last.enter_context(tempfile.TemporaryDirectory())
+            there = store.standing(out or str(temporary))
+            # The folder is there before the plan is, so that whatever happens from now on, `resume` goes on.
+            directory = store.create(out or Path(str(temporary)) / "run", written)
+            lock = last.enter_context(locked(directory))
+            try:
+                with _trainer(session, examined, wanted, lock, display) as trainer:
+                    plan = trainer.plan(members_per_chunk, None)
+                    written |= recorded_plan(plan)
+                    store.write_manifest(directory, written)
+                    run_on_disk(plan, wanted, lock, display, trainer.train)
+            except StudyError:
+                if written["plan"] is None:
+                    store.discard(directory, there)
+                raise
+            results = _found(directory, written, wanted)
+            if temporary is not None:
+                tables, lineage = (results.members, results.metrics), wanted.schedule and results.lineage
+                errors = failures.errors(directory)
+                results = Results(written, tables=tables, failures=errors, kept_lineage=lineage)
+            return _ended(results, display)
+
+
+def _found(directory: Path, written: dict[str, Any], wanted: Request) -> Results:
+    """What is committed; of a run whose time was up before anything was, that nothing is."""
+    if store.committed(directory):
+        return load(directory)
+    population = wanted.population
+    members = pending_rows(population, np.arange(len(population)))
+    _, metrics = failed_rows(population, np.arange(0), wanted.study.metric)
+    return Results(written, directory, tables=(members, metrics))
+
+
+def unreached(results: Results) -> str | None:
+    """What a run has not reached, because its time was up or it was stopped; None if that is nothing.
+
+    Args:
+        results: of all its members.
+    """
+    members = results.manifest["members"]
+    waiting = members - int(np.isin(results.members["status"].to_numpy(), UNFINISHED, invert=True).sum())
+    if waiting:
+        return f"{waiting:,} of {members:,} members are not finished"
+    if results.manifest.get("confirm") and results.confirmation is None:
+        return "the winner and the baseline are not confirmed"
+    return None
+
+
+def _written(examined: Examined, wanted: Request, members_per_chunk: int | None) -> dict[str, Any]:
+    """What the manifest of a new run says, before there is a plan."""
+    points, scores = wanted.sampling.history
+    return {
+        **wanted.asked,
+        "history": {
+            "points": [{name: stored(value) for name, value in point.items()} for point in points],
+            "scores": list(scores),
+        },
+        "fingerprint": manifest.fingerprint(wanted.asked, examined.digests),
+        "digests": examined.digests,
+        "versions": manifest.versions(),
+        "jax_settings": manifest.jax_settings(),
+        "members_per_chunk": members_per_chunk,
+        "numerical_setting": None,
+        "plan": None,
+        "keep_best": wanted.keep_best,
+        "checkpoint_minutes": wanted.checkpoint_minutes,
+    }
+
+
+def _ended(results: Results, display: Display) -> Results:
+    """The results of a run that has ended; says how many members failed, and how to see why.
+
+    Raises:
+        StudyError: all of them did.
+    """
+    if not display.failed:
+        return results
+    errors, there = results.errors, results.directory
+    if len(errors) == results.manifest["members"]:
+        again = "" if there is None else f"; `sweeps resume {there}` tries them again"
+        raise StudyError(
+            f"`a member can be trained` must hold, but got {len(errors)} that failed: "
+            f"{next(iter(errors.values()))}{again}"
+        )
+    how = "results.errors says why" if there is None else f"`sweeps status {there}` says why"
+    display.note(f"{len(errors)} of {results.manifest['members']} members failed; {how}")
+    return results
+
+
+def _check_readings(session: Session, examined: Examined, wanted: Request, confirm: int) -> None:
+    """Raises a StudyError if training data that can be read once would be read again."""
+    data, sampling = examined.study.trial.data, wanted.sampling
+    again = {
+        "by each round of a schedule": wanted.schedule is not None,
+        "by each batch of a search": sampling.adaptive and sampling.batch < (sampling.samples or 0),
+        "by each worker": session.executor is not None,
+        "again to confirm the winner": confirm > 0,
+    }
+    if data is not None:
+        check_readings(data.train, [reader for reader, needed in again.items() if needed])
+
+
+def _examined(wanted: Request) -> tuple[Examined, Request]:
+    """The study, examined, and the request with the fields static whose values the model asks for."""
+    examined = examine(wanted.study, wanted.population)
+    trial = wanted.study.trial._replace(static=examined.study.trial.static)
+    study = dataclasses.replace(wanted.study, trial=trial)
+    return examined, wanted._replace(study=study, population=examined.population)
+
+
+def _refuse_other_settings(recorded: dict[str, Any]) -> None:
+    """Raises a StudyError if JAX would compute other numbers than when the run began."""
+    before = recorded.get("jax_settings", {})  # which earlier versions did not take down
+    changes = manifest.differences(before, manifest.jax_settings())
+    if changes:
+        cure = ", ".join(
+            f"jax.config.update({name!r}, {value!r})"
+            for name, value in before.items()
+            if value != manifest.jax_settings().get(name)
+        )
+        raise StudyError(
+            f"`JAX's settings are those that this run began with` must hold, but got {'; '.join(changes)}; "
+            f"{cure} sets them back, or start a new run"
+        )
+
+
+def _refuse_other_code(recorded: dict[str, Any], examined: Examined) -> None:
+    """Raises a StudyError if the data or the programs are not those that the run began with."""
+    digests, versions = recorded["digests"], manifest.versions()
+    if digests["data"] != examined.digests["data"]:
+        raise StudyError(
+            "`the data is what it was when this run began` must hold, but got other arrays; go back to them, "
+            "or start a new run"
+        )
+    pairs = enumerate(zip(digests["programs"], examined.digests["programs"], strict=False))
+    # A group that could not be built has no program; it is tried again.
+    changed = {group: before for group, (before, now) in pairs if before != now and None not in (before, now)}
+    if recorded["versions"]["jax"] == versions["jax"]:  # another says the same program in other words
+        refuse_other_programs(examined.study, examined.population, changed)
+
+
+def _say_budget(wanted: Request, display: Display) -> None:
+    full = wanted.members * wanted.study.steps
+    if wanted.schedule is not None:
+        most = "at most " if isinstance(wanted.schedule, schedules.EarlyStopping) else ""
+        display.note(
+            f"{schedules.text(wanted.schedule)}: {most}{wanted.member_steps:,} member-steps of the {full:,} "
+            f"of a full sweep ({100 * wanted.member_steps / full:.0f} %)"
+        )
+
+
+@contextlib.contextmanager
+def _trainer(
+    session: Session,
+    examined: Examined,
+    wanted: Request,
+    lock: Lock,
+    display: Display,
+    cpu_devices: int | None = None,
+) -> Iterator[Any]:
+    """What plans and trains: this process, or workers."""
+    signals = session.signals
+    with signals.ending(display.note):  # what is committed are the results
+        if session.executor is None:
+            yield Alone(examined, wanted, session.devices, lock, display, signals)
+            return
+        with gathered(session.executor, examined, wanted, lock, display, signals, cpu_devices) as crew:
+            yield crew
+
+
+def go_on(
+    session: Session,
+    directory: Path,
+    recorded: dict[str, Any],
+    wanted: Request,
+    changes: dict[str, Any] | None = None,
+) -> Results:
+    """The rest of a run.
+
+    Args:
+        session: where it is trained.
+        directory: the run directory.
+        recorded: its manifest.
+        wanted: the request, made again.
+        changes: what its manifest is to say from now on, of a run that is extended; None leaves it.
+    """
+    _refuse_other_settings(recorded)
+    examined, wanted = _examined(wanted)
+    _refuse_other_code(recorded, examined)
+    _check_readings(session, examined, wanted, recorded["confirm"])
+    with (
+        locked(directory) as lock,
+        Display(wanted.members, wanted.member_steps, shown=session.progress) as display,
+    ):
+        if changes is not None:
+            recorded = _extended(directory, recorded, changes, examined)
+        for line in repair(directory, recorded):
+            display.note(line)
+        if again := failures.reopen(directory):
+            display.note(f"{again} members that failed are trained again")
+        display.resume(*store.progress(directory, wanted.study.steps))
+        display.lead(committed_lead(directory, recorded), wanted.study.mode)
+        before, began = recorded["numerical_setting"], None
+        if recorded["plan"] is not None:
+            began = Began(before["devices"], recorded["plan"]["members_per_chunk"], before["loop"])
+        cores = before["devices"] if began is not None and before["platform"] == "cpu" else None
+        with _trainer(session, examined, wanted, lock, display, cores) as trainer:
+            plan = trainer.plan(recorded["members_per_chunk"], began)
+            if began is None:
+                store.write_manifest(directory, recorded | recorded_plan(plan))
+            else:
+                _say_setting(before, plan, display)
+            run_on_disk(plan, wanted, lock, display, trainer.train)
+        return _ended(_found(directory, recorded, wanted), display)
+
+
+def _extended(
+    directory: Path, recorded: dict[str, Any], changes: dict[str, Any], examined: Examined
+) -> dict[str, Any]:
+    """The manifest of a run that is extended, written; from then on `resume` goes on with the extension."""
+    if store.read_manifest(directory) != recorded:
+        raise StudyError(
+            f"`nobody else extends the run meanwhile` must hold, but got another manifest of {directory}; "
+            f"extend it again"
+        )
+    before, now = recorded["digests"]["programs"], examined.digests["programs"]
+    digests = recorded["digests"] | {"programs": [*before, *now[len(before) :]]}
+    written = recorded | changes | {"digests": digests}
+    if recorded["plan"] is not None:
+        written["plan"] = recorded["plan"] | {"groups": len(examined.population.statics)}
+    asked = {name: written[name] for name in changes if name != "earlier"}
+    written["fingerprint"] = manifest.fingerprint(asked, digests)
+    store.write_manifest(directory, written)
+    return written
+
+
+def _say_setting(before: dict[str, Any], plan: Plan, display: Display) -> None:
+    """Says what a run goes on with, if that is not what it began with."""
+    changes = manifest.differences(
+        before, plan.setting | {"members_per_device": before["members_per_device"]}
+    )
+    if changes:
+        display.note(
+            f"going on in another numerical setting ({'; '.join(changes)}): what is trained from here on "
+            f"agrees with the first setting to float32 rounding, not bit for bit"
+        )

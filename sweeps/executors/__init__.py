@@ -1,0 +1,1 @@
+"""Where chunks are trained: inline, in processes, on Ray."""

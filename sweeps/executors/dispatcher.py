@@ -1,0 +1,351 @@
+"""The workers of a run, which chunk each of them has, and what happens when one dies or hangs."""
+
+import collections
+import contextlib
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sweeps.engine.chunks import Chunk
+from sweeps.engine.commit import give_up
+from sweeps.engine.failure import Failure
+from sweeps.engine.plan import Began, Examined, Plan
+from sweeps.errors import StudyError
+from sweeps.executors.assignment import Assignment, Hand, Task, again
+from sweeps.executors.inline import Finished, say_failure
+from sweeps.executors.pool import Died, Failed, Pool
+from sweeps.executors.processes import Processes, ProcessPool
+from sweeps.executors.ray_cluster import Ray, RayPool, connected
+from sweeps.executors.worker import Job, Outcome, Pattern
+from sweeps.host.compilation import count_elsewhere
+from sweeps.host.progress import Display, Running
+from sweeps.host.signals import Signals
+from sweeps.members.population import Population
+from sweeps.members.request import Request
+from sweeps.store import heartbeats
+from sweeps.store.lock import Lock
+
+WAIT_SECONDS = 0.5  # between two looks at the workers
+LEAST_LIMIT, LIMIT_FACTOR = 60.0, 10.0  # seconds, and times what the plan says
+SILENCE = 1800.0  # seconds in which a plan is made, or a chunk evaluated, of which nothing is heard meanwhile
+PATIENCE_SECONDS = 60.0  # for the first worker
+FALSE_STARTS = 5  # in a row, after which the run is given up
+
+
+class Crew:
+    """The workers of a run.
+
+    Args:
+        pool: where workers come from.
+        wanted: how the run uses it.
+        examined: the study.
+        asked: what was asked for.
+        lock: the lock of the run directory.
+        display: what a person sees.
+        signals: what says that the run's time is over.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        wanted: Ray | Processes,
+        examined: Examined,
+        asked: Request,
+        lock: Lock,
+        display: Display,
+        signals: Signals,
+    ):
+        self.pool, self.wanted, self.asked, self.lock, self.display = pool, wanted, asked, lock, display
+        self.directory, self.signals = lock.path.parent.resolve(), signals
+        job = Job(
+            examined._replace(study=asked.study),  # whose data is not wrapped
+            str(self.directory),
+            asked.sampling.root_seed,
+            asked.keep_best,
+            asked.checkpoint_minutes,
+            lock.holder(),
+            pool.room(),
+            pool.neighbours(),
+        )
+        self.job = pool.share(job)
+        self.idle: list[Hand] = []
+        self.starting: dict[Any, Hand] = {}
+        self.measuring: dict[Any, Hand] = {}
+        self.running: dict[Any, Assignment] = {}
+        self.failures = examined.failures
+        self.count = self.false_starts = 0
+        self.patience = time.monotonic() + PATIENCE_SECONDS
+        self.looked = 0.0
+        self.pattern: Pattern | None = None
+
+    def plan(self, members_per_chunk: int | None, began: Began | None) -> Plan:
+        """Lets workers measure, and returns the plan of the first that has.
+
+        Args:
+            members_per_chunk: how many members run at once; None measures and chooses.
+            began: how the run began, if it goes on.
+
+        Raises:
+            StudyError: workers do not start, or cannot plan.
+        """
+        while self.pattern is None:
+            self._staff(len(self.asked.population))
+            # All measure, so that each has compiled what it needs when the first says how to go on.
+            for hand in self.idle:
+                called = self.pool.call(hand.worker, "measure", members_per_chunk, began)
+                self.measuring[called] = hand._replace(since=time.monotonic())
+            self.idle.clear()
+            self._say_phase()
+            self._wait()
+        devices, most, setting = self.pattern.devices, self.pattern.most, self.pattern.setting
+        return Plan(self.asked.population, devices, most, setting, self.failures)
+
+    def _say_phase(self) -> None:
+        """Says what workers do before there is a plan."""
+        for count, what in ((len(self.measuring), "measuring on"), (len(self.starting), "starting")):
+            if count:
+                phase = f"{what} {count} worker{'s' * (count > 1)}"
+                if phase != self.display.phase:
+                    self.display.doing(phase)
+                    self.lock.say(self.display.figures())
+                return
+
+    def train(
+        self,
+        population: Population,
+        chunks: list[Chunk],
+        sources: Mapping[int, int],
+        finished: Finished,
+    ) -> None:
+        """Trains chunks; returns when every one is committed or given up.
+
+        Args:
+            population: all members so far.
+            chunks: the chunks.
+            sources: members that go on from another's state, and whose.
+            finished: called with every chunk that is committed.
+
+        Raises:
+            StudyError: workers do not start, or something fails that no member is to blame for.
+        """
+        waiting = collections.deque(Task(chunk) for chunk in chunks)
+        shared = self.pool.share(population), self.pool.share(dict(sources))
+        while waiting or self.running:
+            self._staff(len(waiting) + len(self.running))
+            while waiting and self.idle:
+                hand, task = self.idle.pop(), waiting.popleft()
+                found = self.pool.call(hand.worker, "train", self.pattern, shared[0], task.chunk, shared[1])
+                self.running[found] = Assignment(hand, task)
+            for reference in self._wait():
+                assignment = self.running.pop(reference)
+                outcome = self._outcome(reference, assignment)
+                waiting.extendleft(self._judge(population, assignment, outcome, finished))
+            waiting.extendleft(self._look(population, finished))
+
+    def _staff(self, tasks: int) -> None:
+        """Asks for workers, as many as there are tasks and room for."""
+        there = sum(map(len, (self.idle, self.starting, self.measuring, self.running)))
+        for _ in range(min(tasks, self.pool.room()) - there):
+            self.count += 1
+            name = f"worker-{self.count}"
+            hand = Hand(name, self.pool.hire(name))
+            self.starting[self.pool.call(hand.worker, "begin", self.job)] = hand
+
+    def _wait(self) -> list[Any]:
+        """Waits a moment; takes workers in that have begun, and returns the tasks that have ended."""
+        self.signals.deliver()
+        references = [*self.running, *self.starting, *self.measuring]
+        if not references:
+            time.sleep(WAIT_SECONDS)
+            return []
+        ready = self.pool.ready(references, WAIT_SECONDS)
+        for reference in ready:
+            if reference in self.starting:
+                self._take_in(reference, self.starting.pop(reference))
+            elif reference in self.measuring:
+                self._hear(reference, self.measuring.pop(reference))
+        self._end_those_that_hang()
+        self.display.staff(len(self.idle) + len(self.running))
+        if self.idle or self.measuring or self.running:
+            self.patience = float("inf")
+        elif time.monotonic() > self.patience:
+            self.patience = float("inf")  # said once
+            self.display.note(f"still waiting for a worker of {self.pool.wants()}")
+        return [reference for reference in ready if reference in self.running]
+
+    def _take_in(self, reference: Any, hand: Hand) -> None:
+        try:
+            self.pool.answer(reference)
+            self.idle.append(hand)
+            self.false_starts = 0
+        except Died as error:
+            self._false_start(hand, error)
+        except Failed as error:
+            said = str(error)
+            missing = "ModuleNotFoundError" in said or "ImportError" in said
+            hint = (
+                "; install it there, or name it in sweeps.ray(runtime_env=...)"
+                if missing
+                else "; run directory and study must be within reach of every worker"
+            )
+            raise StudyError(f"`a worker can take the study` must hold, but got {said}{hint}") from error
+
+    def _hear(self, reference: Any, hand: Hand) -> None:
+        """Takes what a worker has measured for the plan, if it is the first."""
+        try:
+            found = self.pool.answer(reference)
+            count_elsewhere(found.programs)
+            self.pattern = self.pattern or found
+            self.idle.append(hand)
+        except Died as error:
+            self._false_start(hand, error)
+        except Failed as error:
+            raise StudyError(f"`a worker can plan the study` must hold, but got {error}") from error
+
+    def _end_those_that_hang(self) -> None:
+        """Dismisses workers of which no plan has come in all the time that one may take."""
+        limit = SILENCE if self.wanted.time_limit is None else float(self.wanted.time_limit)
+        for reference, hand in list(self.measuring.items()):
+            if time.monotonic() - hand.since > limit:
+                del self.measuring[reference]
+                self._dismiss(hand)
+                if self.pattern is None and not self.measuring:
+                    raise StudyError(
+                        f"`a worker can plan the study` must hold, but got none that has in {limit:.0f} s; "
+                        f"does a function of the trial wait for something?"
+                    )
+
+    def _false_start(self, hand: Hand, error: Exception) -> None:
+        self.false_starts += 1
+        self._dismiss(hand)
+        if self.false_starts >= FALSE_STARTS:
+            raise StudyError(
+                f"`workers start` must hold, but got {self.false_starts} in a row that died: {error}"
+            ) from error
+
+    def _outcome(self, reference: Any, assignment: Assignment) -> Outcome:
+        """What became of a task that has ended."""
+        try:
+            outcome = self.pool.answer(reference)
+            count_elsewhere(outcome.programs)
+            if outcome.failure is not None and outcome.failure.memory:
+                self._dismiss(assignment.hand)  # a new process begins with all of its memory
+            else:
+                self.idle.append(assignment.hand)
+            return outcome
+        except (Died, Failed) as error:
+            self._dismiss(assignment.hand)
+            if isinstance(error, Died):
+                # Whatever ended it may have been the memory that it took, if it does so twice.
+                short = error.memory or assignment.task.attempts > 0
+            else:
+                short = "MemoryError" in str(error)
+            return Outcome(0, Failure(str(error), memory=short))
+
+    def _judge(
+        self,
+        population: Population,
+        assignment: Assignment,
+        outcome: Outcome,
+        finished: Finished,
+    ) -> list[Task]:
+        """Says what became of a task, and returns what is to be done again."""
+        task, why = assignment.task, outcome.failure
+        chunk = task.chunk
+        count, steps = len(chunk.members), chunk.stop - chunk.start
+        if why is None:
+            last = chunk.stop == self.asked.study.steps
+            self.display.lead(outcome.best, self.asked.study.mode)
+            self.display.finish(chunk.name, count, steps, outcome.diverged, last)
+            finished(chunk)
+            return []
+        assert self.pattern is not None  # it was planned
+        parts = again(task, why, self.pattern.devices, self.wanted.attempts)
+        if why.fatal and task.attempts + 1 >= self.wanted.attempts:
+            raise StudyError(why.error)
+        say_failure(self.display, task, why, parts)
+        if not parts:
+            metric, setting = self.asked.study.metric, self.pattern.setting
+            give_up(self.directory, population, chunk, metric, setting, why)
+        return parts[::-1]
+
+    def _look(self, population: Population, finished: Finished) -> list[Task]:
+        """Reads what workers say, ends those that hang, and returns what is to be done again."""
+        between = max(WAIT_SECONDS, len(self.running) / heartbeats.RECORDS_PER_SECOND)
+        if time.monotonic() < self.looked + between:
+            return []
+        self.looked = time.monotonic()
+        records, again = heartbeats.read(self.directory), []
+        for reference, assignment in list(self.running.items()):
+            record, chunk = records.get(assignment.hand.name), assignment.task.chunk
+            if record is not None and record.get("chunk") == chunk.name:
+                now = Running(len(chunk.members), record["step"] - chunk.start, record["step"], float("nan"))
+                self.display.chunk(chunk.name, now)
+            limit = self._limit(chunk, record is not None and record.get("evaluating", False))
+            if assignment.silent(record) > limit:
+                del self.running[reference]
+                self._dismiss(assignment.hand)
+                said = f"no sign of life from {assignment.hand.name} in {limit:.0f} s"
+                outcome = Outcome(0, Failure(said))
+                again += self._judge(population, assignment, outcome, finished)
+        members = sum(len(each.task.chunk.members) for each in self.running.values())
+        workers = len(self.running) + len(self.idle)
+        self.lock.say({"workers": workers, "members": members, **self.display.figures()})
+        return again
+
+    def _limit(self, chunk: Chunk, evaluating: bool) -> float:
+        if self.wanted.time_limit is not None:
+            return float(self.wanted.time_limit)
+        if evaluating:
+            return SILENCE
+        assert self.pattern is not None  # it was planned
+        expected = self.pattern.compile_seconds + (chunk.stop - chunk.start) * self.pattern.seconds_per_step
+        return LEAST_LIMIT + LIMIT_FACTOR * expected
+
+    def _dismiss(self, hand: Hand) -> None:
+        self.pool.dismiss(hand.worker)
+        heartbeats.forget(self.directory, hand.name)
+
+    def disband(self) -> None:
+        """Ends all workers."""
+        beginning = [*self.starting.values(), *self.measuring.values()]
+        hands = [*self.idle, *beginning, *(each.hand for each in self.running.values())]
+        self.pool.disband([hand.worker for hand in hands])
+        heartbeats.disband(self.directory)
+
+
+@contextlib.contextmanager
+def gathered(
+    wanted: Ray | Processes,
+    examined: Examined,
+    asked: Request,
+    lock: Lock,
+    display: Display,
+    signals: Signals,
+    cpu_devices: int | None = None,
+) -> Iterator[Crew]:
+    """A crew, which is disbanded when the block is left.
+
+    Args:
+        wanted: Ray, or processes of this host.
+        examined: the study.
+        asked: what was asked for.
+        lock: the lock of the run directory.
+        display: what a person sees.
+        signals: what says that the run's time is over.
+        cpu_devices: how many cores a chunk was shared by when the run began; None if it begins now.
+
+    Raises:
+        StudyError: there is no Ray, no cluster, or no node that is large enough.
+    """
+    with contextlib.ExitStack() as last:
+        if isinstance(wanted, Ray):
+            package = last.enter_context(connected(wanted, asked.study, display.note))
+            pool = RayPool(package, wanted, cpu_devices)
+        else:
+            pool = ProcessPool(wanted)
+        crew = Crew(pool, wanted, examined, asked, lock, display, signals)
+        try:
+            yield crew
+        finally:
+            crew.disband()

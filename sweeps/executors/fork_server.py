@@ -1,0 +1,193 @@
+"""A process in which JAX is never used, so that workers can be forked off it in milliseconds.
+
+JAX runs threads, which a fork would lose, so the process of a run cannot fork workers itself.
+"""
+
+import contextlib
+import os
+import pickle
+import queue
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import traceback
+import warnings
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from typing import Any, NamedTuple
+
+import jax
+
+from sweeps.executors.worker import Worker
+from sweeps.host.devices import jax_is_used, limit_threads
+from sweeps.store import manifest
+
+NUMBER = struct.Struct("q")
+# What a program may depend on, for a server that does not begin as a copy of this process.
+SETTINGS = (*manifest.SETTINGS, "jax_numpy_dtype_promotion", "jax_debug_nans", "jax_compilation_cache_dir")
+
+
+class ForkServer(NamedTuple):
+    """The server, as the process of the run sees it.
+
+    Attributes:
+        control: a socket, whose end is the server's.
+    """
+
+    control: socket.socket
+
+    def fork(self) -> tuple[Connection, int]:
+        """A new worker: what connects to it, and its process id."""
+        mine, theirs = socket.socketpair()
+        with theirs:
+            socket.send_fds(self.control, [b"fork"], [theirs.fileno()])
+        return Connection(mine.detach()), self._number()
+
+    def ended(self, pid: int) -> str:
+        """How a worker ended, once it has.
+
+        Args:
+            pid: its process id.
+        """
+        self.control.sendall(NUMBER.pack(pid))
+        status = self._number()
+        if status < 0:
+            return f"was killed by {signal.Signals(-status).name}"
+        return f"ended with status {status}"
+
+    def _number(self) -> int:
+        received = self.control.recv(NUMBER.size, socket.MSG_WAITALL)
+        if len(received) < NUMBER.size:
+            raise ConnectionError("the process that workers are forked off has ended")
+        return NUMBER.unpack(received)[0]
+
+
+@contextlib.contextmanager
+def serving() -> Iterator[ForkServer]:
+    """A server, which ends with the block and with this process, and so do all workers.
+
+    It is a copy of this process if that has no threads that would be lost, JAX's or Python's; otherwise a new
+    one, which imports what this one has on its path.
+    """
+    mine, theirs = socket.socketpair()
+    with mine, theirs:
+        if jax_is_used() or threading.active_count() > 1:
+            settings = {name: getattr(jax.config, name) for name in SETTINGS if hasattr(jax.config, name)}
+            path = os.pathsep.join(place or os.getcwd() for place in sys.path)
+            server = subprocess.Popen(
+                [sys.executable, "-m", "sweeps.executors.fork_server", str(theirs.fileno())],
+                env=os.environ | {"PYTHONPATH": path}, pass_fds=[theirs.fileno()], stdin=subprocess.PIPE,
+                process_group=0,  # out of Ctrl-C's reach while it begins
+            )  # fmt: skip
+            assert server.stdin is not None  # it was asked for
+            with server.stdin as stdin:
+                stdin.write(pickle.dumps(settings))
+            end = server.wait
+        else:
+            pid = _fork()
+            if pid == 0:
+                mine.close()
+                serve(theirs)
+            end = lambda: os.waitpid(pid, 0)  # noqa: E731
+        theirs.close()
+        try:
+            yield ForkServer(mine)
+        finally:
+            mine.close()
+            end()
+
+
+def serve(control: socket.socket) -> None:
+    """Forks workers and says how they end, until the other end of the socket is closed.
+
+    Args:
+        control: the socket.
+    """
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the process of the run deals with it
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    workers = []
+    try:
+        while True:
+            asked, descriptors, _, _ = socket.recv_fds(control, NUMBER.size, 1)
+            if not asked:
+                break
+            if descriptors:
+                pid = _fork()
+                if pid == 0:
+                    control.close()
+                    attend(Connection(descriptors[0]))
+                workers.append(pid)
+                os.close(descriptors[0])
+                control.sendall(NUMBER.pack(pid))
+            else:
+                # It stays a zombie, so that no other process takes its number while the run may use it.
+                found = os.waitid(os.P_PID, NUMBER.unpack(asked)[0], os.WEXITED | os.WNOWAIT)
+                assert found is not None  # it waited
+                status = found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+                control.sendall(NUMBER.pack(status))
+        for pid in workers:  # those that do not see for themselves that their run is over
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+
+
+def attend(connection: Connection) -> None:
+    """What a worker's process does: what it is called for, until the other end is closed.
+
+    A call is the name of one of `Worker`'s methods, and arguments, each a key with its pickled value, or
+    with None if the last call had the same.
+
+    Args:
+        connection: to the process of the run.
+    """
+    limit_threads(1)  # what other devices of one process would share and wait in: XLA's threads
+    worker = Worker(connection.recv_bytes().decode(), 1, accelerated=False, alone=False)
+    calls: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+
+    def listen() -> None:
+        try:
+            while message := connection.recv_bytes():
+                calls.put(message)
+        except (EOFError, OSError):
+            os._exit(0)
+        worker.signals.received = signal.SIGTERM
+        calls.put(b"")
+
+    threading.Thread(target=listen, daemon=True, name="sweeps-calls").start()
+    values: dict[int, Any] = {}
+    while message := calls.get():
+        method, arguments = pickle.loads(message)
+        try:
+            values = {
+                key: values[key] if pickled is None else pickle.loads(pickled) for key, pickled in arguments
+            }
+            found = True, getattr(worker, method)(*values.values())
+        except SystemExit:  # it was asked to end, and has kept what it had
+            break
+        except Exception as error:  # whatever the user's own functions raise
+            found = False, traceback.format_exception_only(error)[-1].strip().splitlines()[0]
+        with contextlib.suppress(OSError):  # nobody may be waiting any more
+            connection.send_bytes(pickle.dumps(found))
+    sys.stdout.flush()
+    os._exit(0)
+
+
+def _fork() -> int:
+    sys.stdout.flush()  # or what waits to be written would be written by both
+    with warnings.catch_warnings():
+        # There may be threads, of libraries that see to it that forks are safe; JAX has none here.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
+
+
+if __name__ == "__main__":
+    for setting, value in pickle.loads(sys.stdin.buffer.read()).items():
+        jax.config.update(setting, value)
+    serve(socket.socket(fileno=int(sys.argv[1])))

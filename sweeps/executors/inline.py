@@ -1,0 +1,188 @@
+"""Chunks trained in this process, one after the other."""
+
+import collections
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+
+from sweeps.engine.chunks import Chunk, halved
+from sweeps.engine.commit import Handover, give_up
+from sweeps.engine.failure import CALLBACK, Failure, diagnose, settle
+from sweeps.engine.plan import Began, Examined, Plan, Prepared, plan_of, prepare
+from sweeps.engine.training import Pace, Place, Trained, train
+from sweeps.executors.assignment import Task, again
+from sweeps.host.progress import Display
+from sweeps.host.signals import Signals
+from sweeps.members.population import Population
+from sweeps.members.request import Request
+from sweeps.store.checkpoints import Writer
+from sweeps.store.lock import Lock
+
+# What is called with a chunk once it is committed, and what trains chunks: (population, chunks, members that
+# go on from another's state and whose, what to call) -> nothing, when all are committed.
+Finished = Callable[[Chunk], None]
+Trainer = Callable[[Population, list[Chunk], Mapping[int, int], Finished], None]
+
+ATTEMPTS = 2  # of a chunk as it is, before it is tried in halves
+MOST_SAID = 10  # members that are given up, one by one; the count goes on
+
+
+class Alone:
+    """This process, which trains chunks on its own devices, one after the other.
+
+    Args:
+        examined: the study.
+        wanted: what was asked for.
+        devices: the devices; None takes all, or as many as the run began with.
+        lock: the lock of the run directory.
+        display: what a person sees.
+        signals: what is held back while a span runs.
+    """
+
+    def __init__(
+        self,
+        examined: Examined,
+        wanted: Request,
+        devices: Sequence[Any] | None,
+        lock: Lock,
+        display: Display,
+        signals: Signals,
+    ):
+        self.examined, self.wanted, self.devices = examined, wanted, devices
+        self.display, self.signals, self.pace = display, signals, Pace()
+        directory = lock.path.parent
+        self.place = Place(directory, Writer(directory, 60 * wanted.checkpoint_minutes), lock)
+
+    def plan(self, members_per_chunk: int | None, began: Began | None) -> Plan:
+        """Measures and cuts.
+
+        Args:
+            members_per_chunk: how many members run at once; None measures and chooses.
+            began: how the run began, if it goes on.
+        """
+
+        def say(phase: str) -> None:
+            self.display.doing(phase)
+            self.place.record.say(self.display.figures())
+
+        self.prepared = prepare(
+            self.examined, self.wanted.sampling.root_seed, self.devices, members_per_chunk, began=began,
+            say=say,
+        )  # fmt: skip
+        plan = plan_of(self.prepared)
+        if began is None and plan.devices < len(self.devices or jax.devices()):
+            self.display.note(f"{plan.devices} of the devices are used: there are no more members in a group")
+        return plan
+
+    def train(
+        self, population: Population, chunks: list[Chunk], sources: Mapping[int, int], finished: Finished
+    ) -> None:
+        """Trains chunks; returns when every one is committed or given up.
+
+        Args:
+            population: all members so far.
+            chunks: the chunks.
+            sources: members that go on from another's state, and whose.
+            finished: called with every chunk that is committed.
+        """
+        bench = self.prepared.bench._replace(population=population)
+        now = self.prepared._replace(population=population, bench=bench)
+        train_one = functools.partial(
+            train, pace=self.pace, display=self.display, signals=self.signals, place=self.place,
+            sources=sources,
+        )  # fmt: skip
+
+        def leave(chunk: Chunk, why: Failure) -> None:
+            study, setting = self.wanted.study, plan_of(self.prepared).setting
+            give_up(self.place.directory, population, chunk, study.metric, setting, why)
+
+        self.pace.groups.update(chunk.group for chunk in chunks)
+        handover = Handover(self.wanted.study, self.place.directory, self.wanted.keep_best, finished)
+        try:
+            train_all(now, chunks, train_one, handover.add, leave, self.display, self.signals)
+        finally:  # also after Ctrl-C
+            with self.signals.held():
+                handover.flush()
+
+
+def train_all(
+    prepared: Prepared,
+    chunks: list[Chunk],
+    train_one: Callable[[Prepared, Chunk], Trained],
+    finish: Callable[[Chunk, Trained], None],
+    leave: Callable[[Chunk, Failure], None],
+    display: Display,
+    signals: Signals,
+) -> None:
+    """Trains every chunk; of one that fails, those members are left that fail alone.
+
+    Where one does not fit the memory, those that are as wide are halved with it.
+
+    Args:
+        prepared: the plan.
+        chunks: the chunks.
+        train_one: trains one.
+        finish: called with each, and what came of it.
+        leave: called with those that are given up, and why.
+        display: what a person sees.
+        signals: what is held back while a chunk is trained.
+
+    Raises:
+        StudyError: something that no member is to blame for.
+    """
+    waiting, devices = collections.deque(map(Task, chunks)), prepared.bench.mesh.size
+    while waiting:
+        task = waiting.popleft()
+        chunk = task.chunk
+        with signals.held():
+            try:
+                trained = train_one(prepared, chunk)
+            except Exception as error:  # whatever the user's own functions raise
+                why = diagnose(error, prepared.study, prepared.population, chunk.group)
+                if why.fatal:
+                    raise
+                parts = again(task, why, devices, ATTEMPTS)
+                say_failure(display, task, why, parts)
+                if not parts:
+                    leave(chunk, why)
+                    if CALLBACK.search(str(error)):
+                        settle(prepared.bench.mesh.devices.flat)
+                elif parts[0].chunk.width < chunk.width:
+                    waiting = _narrowed(waiting, chunk.width, devices)
+                waiting.extendleft(reversed(parts))
+                continue
+            finish(chunk, trained)
+
+
+def _narrowed(waiting: collections.deque[Task], width: int, devices: int) -> collections.deque[Task]:
+    """The tasks with those in halves that are as wide as one that did not fit the memory."""
+    parts = [
+        [task._replace(chunk=half) for half in halved(task.chunk, devices, narrower=True)]
+        if task.chunk.width >= width
+        else [task]
+        for task in waiting
+    ]
+    return collections.deque(task for part in parts for task in part)
+
+
+def say_failure(display: Display, task: Task, why: Failure, parts: list[Task]) -> None:
+    """Says that a chunk failed, and what follows.
+
+    Args:
+        display: what a person sees.
+        task: the chunk.
+        why: why it failed.
+        parts: what is tried again; nothing if it is given up.
+    """
+    chunk, before = task.chunk, display.failed
+    gone = 0 if parts else len(chunk.members)
+    display.leave(chunk.name, failed=gone, steps=chunk.stop - chunk.start)
+    if not parts:
+        if before < MOST_SAID:
+            display.note(f"chunk {chunk.name} is given up with its {len(chunk.members)} members: {why.error}")
+    elif (width := parts[0].chunk.width) < chunk.width:
+        display.note(f"out of memory with {chunk.width} members at once; going on with {width}")
+    elif len(parts) == 1:
+        display.note(f"chunk {chunk.name} is tried again, attempt {task.attempts + 2}: {why.error}")

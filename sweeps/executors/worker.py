@@ -1,0 +1,198 @@
+"""One worker of a run: a JAX process with devices of its own that trains chunks into the run directory."""
+
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+from sweeps.engine import autotune
+from sweeps.engine.chunks import Chunk
+from sweeps.engine.commit import commit
+from sweeps.engine.failure import Failure, diagnose
+from sweeps.engine.plan import Began, Examined, Prepared, plan_of, prepare
+from sweeps.engine.training import Pace, Place, train
+from sweeps.host import compilation
+from sweeps.host.cores import claim
+from sweeps.host.progress import Display, Lead
+from sweeps.host.signals import Signals
+from sweeps.members.population import Population
+from sweeps.store import chunks as store
+from sweeps.store.checkpoints import Writer
+from sweeps.store.heartbeats import Record, Superseded
+from sweeps.store.lock import LOCK
+from sweeps.store.statuses import Status
+
+
+class Job(NamedTuple):
+    """What all workers of a run are told.
+
+    Attributes:
+        examined: the study and its first members.
+        directory: the run directory, on a path that all workers share.
+        root_seed: what all randomness derives from.
+        keep_best: how many of the best members' final states are kept.
+        checkpoint_minutes: how long to train between two checkpoints.
+        holder: what the lock says of the process that runs the directory.
+        workers: how many workers there may be.
+        neighbours: how many of them share the memory of one host.
+    """
+
+    examined: Examined
+    directory: str
+    root_seed: int
+    keep_best: int
+    checkpoint_minutes: float | int
+    holder: dict[str, Any]
+    workers: int
+    neighbours: int
+
+
+class Pattern(NamedTuple):
+    """How every worker runs chunks, as one of them has measured.
+
+    Attributes:
+        devices: how many devices share a chunk.
+        most: the most members of a chunk.
+        loop: the loop.
+        setting: the numerical setting.
+        seconds_per_step: of a whole chunk.
+        compile_seconds: what compiling its program took.
+        programs: how many programs the worker has asked for, and how many of them the cache had.
+    """
+
+    devices: int
+    most: int
+    loop: str
+    setting: dict[str, Any]
+    seconds_per_step: float
+    compile_seconds: float
+    programs: tuple[int, int]
+
+
+class Outcome(NamedTuple):
+    """What became of a chunk.
+
+    Attributes:
+        diverged: how many of its members diverged.
+        failure: why it could not be trained; None if it is committed.
+        programs: how many programs the worker has asked for meanwhile, and how many of them the cache had.
+        best: the best of its configurations; None if there is none.
+    """
+
+    diverged: int
+    failure: Failure | None = None
+    programs: tuple[int, int] = (0, 0)
+    best: Lead | None = None
+
+
+class Worker:
+    """A process that owns its devices.
+
+    Args:
+        name: what it is called in the run directory.
+        cpus: how many cores it has, each of them a device.
+        accelerated: whether it has accelerators, which are its devices then.
+        alone: whether it has these cores to itself; otherwise the system spreads processes over them.
+
+    Attributes:
+        signals: what has it stop between spans, a checkpoint kept.
+    """
+
+    def __init__(self, name: str, cpus: int, accelerated: bool, alone: bool = True):
+        self.name, self.cores, self.signals = name, claim(cpus) if alone else [], Signals()
+        # Before anything is unpickled: arrays among it would start JAX with other devices.
+        jax.config.update("jax_num_cpu_devices", cpus)
+        if not accelerated:
+            jax.config.update("jax_platforms", "cpu")
+        compilation.use_cache()
+        self.programs = compilation.count_programs()
+        self.prepared: dict[Began, Prepared] = {}
+        self.pace = Pace()
+
+    def begin(self, job: Job) -> dict[str, Any]:
+        """Takes the study, and says where it is.
+
+        Args:
+            job: the run.
+        """
+        self.job, self.directory = job, Path(job.directory)
+        if not (self.directory / store.MANIFEST).exists():
+            raise FileNotFoundError(
+                f"{socket.gethostname()} has no {self.directory / store.MANIFEST}; the run directory must "
+                f"be on a path that all workers share"
+            )
+        return {"host": socket.gethostname(), "pid": os.getpid(), "devices": jax.local_device_count()}
+
+    def measure(self, members_per_chunk: int | None, began: Began | None) -> Pattern:
+        """Plans on this worker's devices.
+
+        Args:
+            members_per_chunk: how many members run at once; None measures and chooses.
+            began: how the run began, if it goes on.
+        """
+        job = self.job
+        prepared = prepare(
+            job.examined, job.root_seed, None, members_per_chunk,
+            began=began, workers=job.workers, neighbours=job.neighbours,
+        )  # fmt: skip
+        found = prepared.choice
+        timed = [each for each in found.measurements if (each.per_device, each.loop) == found[:2]]
+        if not timed:
+            timed = [autotune.measure(prepared.bench, found.loop, found.per_device, float("inf"))]
+        (_, _, seconds_per_step, compile_seconds, _), *_ = timed
+        plan = plan_of(prepared)
+        self.prepared[Began(plan.devices, plan.most, found.loop)] = prepared
+        return Pattern(
+            plan.devices, plan.most, found.loop, plan.setting,
+            seconds_per_step, compile_seconds, self.programs.taken(),
+        )  # fmt: skip
+
+    def train(
+        self, pattern: Pattern, population: Population, chunk: Chunk, sources: Mapping[int, int]
+    ) -> Outcome:
+        """Trains a chunk and commits it.
+
+        Args:
+            pattern: how.
+            population: all members so far.
+            chunk: the chunk.
+            sources: members that go on from another's state, and whose.
+
+        Returns:
+            What became of it; the caller tries again, here or elsewhere, or gives up.
+        """
+        job, folder = self.job, self.directory / store.CHUNKS / chunk.name
+        # A record of nothing yet: what comes next may take the compiler a while.
+        record = Record(self.directory, self.name, (self.directory / LOCK, job.holder), job.workers)
+        steps = len(chunk.members) * (chunk.stop - chunk.start)
+        display = Display(len(chunk.members), steps, shown=False)
+        try:
+            record.say(
+                {"chunk": chunk.name, "members": len(chunk.members), "step": chunk.start, "steps": chunk.stop}
+            )
+            if not folder.exists():  # an earlier attempt may have come so far, and died before it said so
+                now = self._prepared(pattern, population)
+                place = Place(self.directory, Writer(self.directory, 60 * job.checkpoint_minutes), record)
+                trained = train(now, chunk, self.pace, display, self.signals, place, sources)
+                record.check()
+                commit(job.examined.study, self.directory, job.keep_best, [(chunk, trained)])
+            status = store.read_chunk(folder)[0]["status"].to_pylist()
+            diverged = status.count(Status.DIVERGED)
+            return Outcome(diverged, programs=self.programs.taken(), best=display.best)
+        except Superseded:
+            raise
+        except Exception as error:  # whatever the user's own functions raise
+            return Outcome(0, diagnose(error, job.examined.study, population, chunk.group))
+
+    def _prepared(self, pattern: Pattern, population: Population) -> Prepared:
+        began, there = Began(pattern.devices, pattern.most, pattern.loop), jax.local_device_count()
+        if there < began.devices:
+            raise RuntimeError(f"{began.devices} devices are needed, but {socket.gethostname()} has {there}")
+        if began not in self.prepared:
+            self.prepared[began] = prepare(self.job.examined, self.job.root_seed, began=began)
+        prepared = self.prepared[began]
+        bench = prepared.bench._replace(population=population)
+        return prepared._replace(population=population, bench=bench)

@@ -1,0 +1,1 @@
+"""This machine: devices, cores, the compilation cache, signals, and progress on a terminal."""

@@ -1,0 +1,154 @@
+"""The arrays that a module holds outside Variables: a fixed projection, a mask, a traced hyperparameter.
+
+A module is built again in every step. What its arrays say of the configuration must follow the configuration;
+what was drawn must stay as it was drawn, so those arrays that depend on the key are carried along.
+"""
+
+import contextlib
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+from flax import linen as nn
+from flax import nnx
+from jax.extend.core import Literal, jaxprs_in_params
+from jax.tree_util import keystr, tree_leaves_with_path, tree_map_with_path
+
+from sweeps.errors import StudyError
+
+CALLS = ("jit", "pjit")  # primitives whose operands and results are those of the function they call
+
+
+def held(module: Any) -> dict[str, jax.Array]:
+    """The arrays that an NNX module holds outside Variables, by their place; none of a Linen module.
+
+    Args:
+        module: the module.
+    """
+    return {
+        place + keystr(path): leaf
+        for _, _, place, value in _attributes(module)
+        for path, leaf in tree_leaves_with_path(value, is_leaf=_is_node)
+        if isinstance(leaf, jax.Array)
+    }
+
+
+def hold(module: Any, arrays: dict[str, jax.Array]) -> Any:
+    """Sets arrays of an NNX module by their place.
+
+    Args:
+        module: the module, which this call changes.
+        arrays: what `drawn` found.
+
+    Returns:
+        The same module.
+    """
+    if not arrays:
+        return module
+    for node, name, place, value in list(_attributes(module)):
+
+        def kept(path: Any, leaf: Any, place: str = place) -> Any:
+            return arrays.get(place + keystr(path), leaf)
+
+        paths = tree_leaves_with_path(value, is_leaf=_is_node)
+        if any(place + keystr(path) in arrays for path, _ in paths):
+            # Said to be data: an attribute that is a tracer would be static.
+            setattr(node, name, nnx.data(tree_map_with_path(kept, value, is_leaf=_is_node)))
+    return module
+
+
+def drawn(module: Any, build: Callable[[jax.Array], Any], key: jax.Array) -> dict[str, jax.Array]:
+    """Those arrays of a module outside Variables that depend on the key it was built with.
+
+    Args:
+        module: what `build` made.
+        build: a key to the module.
+        key: the key.
+
+    Raises:
+        StudyError: such an array is where it cannot be set again: in a function, or in a Linen module.
+    """
+    arrays = held(module)
+    if not arrays and not any(True for _ in _enclosed(module)):
+        return {}
+
+    def outside(key: jax.Array) -> tuple[dict[str, jax.Array], list[jax.Array]]:
+        again = build(key)
+        return held(again), list(_enclosed(again))
+
+    program = jax.make_jaxpr(outside)(key).jaxpr
+    depends = _depending(program, [True])
+    if any(depends[len(arrays) :]):
+        raise StudyError(
+            "`what model(config, rngs) draws is held by the module it returns` must hold, but got a random "
+            "array in a function or a Linen module's field, drawn anew whenever the model is built; hold it "
+            "in an nnx.Module's attribute, or in Linen's self.variable(...)"
+        )
+    return {name: arrays[name] for name, depend in zip(sorted(arrays), depends, strict=False) if depend}
+
+
+def _attributes(module: Any) -> Iterator[tuple[Any, str, str, Any]]:
+    """Every attribute of every part of an NNX module: the part, name, place in the module, value."""
+    if isinstance(module, nnx.Module):
+        for path, node in nnx.iter_graph(module):
+            if isinstance(node, nnx.Pytree):
+                for name, value in vars(node).items():
+                    if not _is_node(value):
+                        yield node, name, "/".join(map(str, (*path, name))), value
+
+
+def _is_node(value: Any) -> bool:
+    return isinstance(value, nnx.Pytree | nnx.Variable)
+
+
+def _enclosed(module: Any) -> Iterator[jax.Array]:
+    """The arrays in the closures of a module's functions, and in a Linen module's fields."""
+    seen = set()
+
+    def walk(value: Any, arrays: bool = True) -> Iterator[jax.Array]:
+        for leaf in jax.tree.leaves(
+            value, is_leaf=lambda node: _is_node(node) or isinstance(node, nn.Module)
+        ):
+            if isinstance(leaf, jax.Array):
+                if arrays:
+                    yield leaf
+            elif id(leaf) not in seen:
+                seen.add(id(leaf))
+                yield from walk(_kept_in(leaf))
+
+    if isinstance(module, nn.Module):
+        yield from walk(module)
+    for _, _, _, value in _attributes(module):
+        yield from walk(value, arrays=False)
+
+
+def _kept_in(value: Any) -> list[Any]:
+    """What a function closes over, or a Linen module's fields hold."""
+    if isinstance(value, nn.Module):
+        return [getattr(value, field.name) for field in dataclasses.fields(value) if field.name != "parent"]
+    if isinstance(value, functools.partial):
+        return [value.func, value.args, value.keywords]
+    found = []
+    for cell in getattr(value, "__closure__", None) or ():
+        with contextlib.suppress(ValueError):  # a cell that is still empty
+            found.append(cell.cell_contents)
+    return found
+
+
+def _depending(program: Any, inputs: Sequence[bool]) -> list[bool]:
+    """Which results of a traced program depend on the marked ones among its inputs."""
+    marked = {var for var, mark in zip(program.invars, inputs, strict=True) if mark}
+
+    def marks(variables: Any) -> list[bool]:
+        return [not isinstance(var, Literal) and var in marked for var in variables]
+
+    for equation in program.eqns:
+        before, inner = marks(equation.invars), list(jaxprs_in_params(equation.params))
+        if equation.primitive.name in CALLS and len(inner) == 1:
+            after = _depending(inner[0], before)
+        else:
+            after = [any(before)] * len(equation.outvars)
+        marked.update(var for var, mark in zip(equation.outvars, after, strict=True) if mark)
+    return marks(program.outvars)

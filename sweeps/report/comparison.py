@@ -1,0 +1,140 @@
+"""Two runs compared, in words and as a page that opens without a network."""
+
+import base64
+import io
+import math
+from pathlib import Path
+from typing import Any
+
+from sweeps.report.drawing import canvas, effects
+from sweeps.report.markup import escape, section, table
+from sweeps.report.page import ASSETS
+from sweeps.report.wording import count, number, point
+from sweeps.results.comparison import Comparison, Difference
+from sweeps.store.durable import replace, writing
+
+MOST_DRAWN, DPI = 40, 120
+
+
+def answer(found: Comparison, first: str, second: str) -> list[str]:
+    """What a comparison found, a sentence each.
+
+    Args:
+        found: the comparison.
+        first: what the first is called.
+        second: what the second is called.
+    """
+    mean, told = found.mean, sum(each.told for each in found.differences)
+    amount = len(found.differences)
+    over = f"over {count(amount, 'configuration')} and {count(mean.seeds, found.over)} that both have"
+    if mean.told:
+        direction = "higher" if mean.interval.mean > 0 else "lower"
+        good = (mean.interval.mean > 0) == (found.mode == "max")
+        lead = f"{found.metric} of {second} is {direction} than that of {first}, which is "
+        lead += f"{'better' if good else 'worse'}: by {_signed(mean, abs(mean.interval.mean))}, {over}."
+    else:
+        lead = f"{found.metric} of {first} and of {second} cannot be told apart {over}: {_signed(mean)}."
+    said = [lead]
+    if mean.seeds < 4:
+        said.append(f"{count(mean.seeds, found.over)} make an interval that is not to be relied on.")
+    if not math.isnan(mean.smallest):
+        said.append(
+            f"So many {found.over}s tell a difference of {number(mean.smallest)} in nine of ten cases."
+        )
+    if amount > 1:
+        differ = "configurations differs by itself" if told == 1 else "configurations differ by themselves"
+        said.append(f"{told} of {amount} {differ}, corrected for {amount} comparisons.")
+    if found.lost:
+        said.append(f"{count(found.lost, 'pair')} of members are left out: one of them has no final value.")
+    return said
+
+
+def headings(found: Comparison) -> list[str]:
+    """What stands over the columns of `rows`.
+
+    Args:
+        found: the comparison.
+    """
+    return [*found.common, "difference", "95 % interval", f"{found.over}s", "detectable", ""]
+
+
+def rows(found: Comparison) -> list[list[str]]:
+    """A row per configuration: its fields, the difference, its interval, seeds, and what would be told.
+
+    Args:
+        found: the comparison.
+    """
+    return [[*map(number, each.config.values()), *_cells(each, found.over)] for each in found.differences]
+
+
+def write(found: Comparison, first: str, second: str, path: Path) -> Path:
+    """Writes the page; a file of that name is replaced.
+
+    Args:
+        found: the comparison.
+        first: what the first is called.
+        second: what the second is called.
+        path: the file.
+
+    Raises:
+        StudyError: it cannot be written.
+    """
+    sentences = answer(found, first, second)
+    title = f"{first} and {second} compared"
+    style = (ASSETS / "page.css").read_text(encoding="utf-8")
+    policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'"
+    picture = (
+        f'<figure><img alt="{escape(sentences[0])}" src="data:image/png;base64,{_drawn(found)}"></figure>'
+    )
+    note = (
+        f"{second} less {first}, at {found.over}s that both have. Intervals are each configuration's own; "
+        "* marks those that differ with Holm's correction for all of them. Detectable is the smallest "
+        f"difference that so many {found.over}s tell in nine of ten cases."
+    )
+    body = f'<p class="note">{escape(note)}</p>{table(headings(found), rows(found))}'
+    text = (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        f"<title>{escape(title)}</title>\n<style>\n{style}\n</style>\n</head>\n<body>\n<header>\n"
+        f'<h1>{escape(title)}</h1>\n<p class="answer">{escape(sentences[0])}</p>\n'
+        f'<p class="grounds">{escape(" ".join(sentences[1:]))}</p>\n</header>\n<main>\n{picture}\n'
+        f"{section('differences', 'Every configuration', body)}\n</main>\n"
+        "<footer><p>This file is complete: it opens without a network.</p></footer>\n</body>\n</html>\n"
+    )
+    with writing(str(path)):
+        replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    return path
+
+
+def _drawn(found: Comparison) -> str:
+    """The differences with their intervals, the mean at the top, as PNG in base64."""
+    shown = [found.mean, *found.differences[:MOST_DRAWN]] if len(found.differences) > 1 else [found.mean]
+    shown = [each for each in shown if math.isfinite(each.interval.low)]
+    figure, (axes,) = canvas(1, (7.0, 1.2 + 0.3 * max(1, len(shown))))
+    labels = [point(each.config) if each.config else "mean of all" for each in shown]
+    effects(axes, labels, [each.interval for each in shown], 0, f"difference of {found.metric}")
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=DPI)
+    return base64.b64encode(file.getvalue()).decode("ascii")
+
+
+def _cells(each: Difference, over: str) -> list[str]:
+    interval = each.interval
+    if not each.seeds:
+        return ["–", "–", "0", "–", f"no common {over}"]
+    between = "–" if math.isnan(interval.low) else f"{interval.low:+.4g} to {interval.high:+.4g}"
+    smallest = "–" if math.isnan(each.smallest) else number(each.smallest)
+    return [f"{interval.mean:+.4g}", between, str(each.seeds), smallest, "*" if each.told else ""]
+
+
+def _signed(each: Difference, mean: Any = None) -> str:
+    interval = each.interval
+    said = f"{interval.mean:+.4g}" if mean is None else f"{mean:.4g}"
+    if math.isnan(interval.low):
+        return said
+    low, high = interval.low, interval.high
+    if mean is not None and interval.mean < 0:
+        low, high = -high, -low
+    sign = "+" if mean is None else ""
+    return f"{said} ({low:{sign}.4g} to {high:{sign}.4g})"

@@ -1,0 +1,62 @@
+"""The part of the page that lists configurations: figures over seeds, and how far each is from the best."""
+
+from sweeps.report.bounds import bounds_of
+from sweeps.report.differences import differences
+from sweeps.report.markup import escape, section, table
+from sweeps.report.panels import Part, Study
+from sweeps.report.sentence import comparisons_said
+from sweeps.report.wording import difference, figures, in_words, is_share, number
+from sweeps.results.lineage import is_evolved
+
+MOST_ROWS = 30
+NOT_FRESH = "Figures in the table are of the seeds that chose the best, not of the fresh ones."
+
+
+def configurations(study: Study) -> Part | None:
+    """The configurations, the best first, at most 30 of them."""
+    if not study.axes or sum(row.seeds > 0 for row in study.rows) < 2:
+        return None
+    left = len(study.rows) - min(MOST_ROWS, sum(row.seeds > 0 for row in study.rows))
+    note = comparisons_said(study.results, study.rows)
+    if study.results.fresh:
+        note += f" {NOT_FRESH}"
+    note += f" Intervals are 95 % ones; those of differences are paired by {_noun(study)} and not corrected."
+    note += (
+        f" {left:,} more, without a final value or further down, are in the table of members." if left else ""
+    )
+    body = f'<p class="note">{escape(note.strip())}</p>' + best_first(study, MOST_ROWS)
+    return Part("configurations", "Configurations", section("configurations", "Configurations", body), {})
+
+
+def best_first(study: Study, most: int) -> str:
+    """The table of those configurations that have a final value.
+
+    Args:
+        study: what the page is made of.
+        most: how many rows there may be.
+    """
+    metric, values = study.metric, study.finals[study.metric]
+    percent, bounds = is_share(metric, values), bounds_of(metric, values)
+    shown, found = [row for row in study.rows if row.seeds][:most], []
+    for row, apart in zip(shown, differences(study.results, shown), strict=True):
+        said = "" if row is not shown[0] else "best"
+        if row is not shown[0] and row.tied and row.draws > 1:
+            said = "not measurably worse"
+        if row.diverged:
+            said = f"{row.diverged} of {len(row.members)} diverged"
+        found.append(
+            (
+                *map(number, row.config.values()),
+                figures(*row.interval, percent=percent, bounds=bounds),
+                "–" if row is shown[0] else difference(*apart, percent=percent),
+                f"{row.draws:,}",
+                said,
+            )
+        )
+    points = ", points" if percent else ""
+    headings = (*study.results.swept, in_words(metric), f"difference to the best{points}", _noun(study), "")
+    return table(headings, found, "The best first")
+
+
+def _noun(study: Study) -> str:
+    return "lineages" if is_evolved(study.results.manifest) else "folds" if study.results.folds else "seeds"

@@ -1,0 +1,1 @@
+"""Tables and labelled arrays over a run: ranking, filtering, export."""

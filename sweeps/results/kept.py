@@ -1,0 +1,63 @@
+"""A member whose final state was kept, loaded into the user's model."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sweeps.errors import StudyError
+from sweeps.members.population import Population, config_of, with_values
+from sweeps.members.request import request_again
+from sweeps.members.sampling import all_members
+from sweeps.store.arrays import from_host
+from sweeps.store.best_states import KEPT, damage, kept_members, kept_states, load
+from sweeps.trial import Study
+
+
+def load_kept(
+    directory: Path, manifest: Mapping[str, Any], study: Study, members: pa.Table, member: int | None
+) -> Any:
+    """A member that was kept: the user's model with its final variables, or the final state.
+
+    Args:
+        directory: the run directory.
+        manifest: what the run was.
+        study: the study that was run.
+        members: the rows of its members.
+        member: the id; None takes the best.
+
+    Raises:
+        StudyError: that member was not kept, or the study is not the one that was run.
+    """
+    wanted = request_again(manifest, study)
+    population = all_members(wanted.study, wanted.sampling, wanted.population, directory)
+    if member is None:
+        best = kept_members(directory, manifest["mode"])
+        member = best[0] if best else 0
+    # Population-based training may have changed its hyperparameters; the table has the last.
+    row = members.filter(pc.field("member") == member).to_pylist()
+    traced = [field.name for field in population.fields if field.traced and field.name in population.swept]
+    changed = {name: row[0][name] for name in traced} if row else {}
+    return _loaded(directory, study, with_values(population, {member: changed}), member)
+
+
+def _loaded(directory: Path, study: Study, population: Population, member: int) -> Any:
+    folder = directory / KEPT / str(member)
+    if not folder.exists():
+        kept = sorted(kept_states(directory))
+        how = f"there are {kept}" if kept else "none was kept; run with keep_best=3 (--keep-best 3)"
+        raise StudyError(f"`a member whose state was kept` must hold, but got {member}; {how}")
+    why = damage(folder)
+    if why is not None:
+        raise StudyError(
+            f"`a state that can be read` must hold, but {folder} is damaged: {why}; `sweeps resume "
+            f"{directory}` trains member {member} again"
+        )
+    config = config_of(population, member)
+    like = jax.eval_shape(lambda key: study.trial.init(config, key), jax.random.key(0))
+    state = jax.tree.map(jnp.asarray, from_host(load(folder), like))
+    return state if study.trial.model is None else study.trial.model(config, state)

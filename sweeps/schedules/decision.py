@@ -1,0 +1,77 @@
+"""Where members stand at a rung, what is decided there, and how they rank."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Standing(NamedTuple):
+    """Members at the step of a decision.
+
+    Attributes:
+        step: the step after which is decided.
+        members: the ids that still run, ascending.
+        points: the configuration number of each; the seeds of one configuration share it.
+        scores: the study's metric of each at this step, NaN for one that diverged.
+        groups: the static group of each; None is one group.
+        history: the score that each had after every evaluation so far, a row per evaluation, the oldest
+            first; None where the schedule does not ask for it.
+    """
+
+    step: int
+    members: np.ndarray
+    points: np.ndarray
+    scores: np.ndarray
+    groups: np.ndarray | None = None
+    history: np.ndarray | None = None
+
+
+class Decision(NamedTuple):
+    """What happens to members after a step.
+
+    Attributes:
+        stopped: the ids that end here, ascending; a diverged member ends unless it takes another's state.
+        sources: member to the member whose state it takes (PBT).
+        values: member to its new traced values by field (PBT).
+    """
+
+    stopped: np.ndarray
+    sources: dict[int, int]
+    values: dict[int, dict[str, float]]
+
+
+def rank_points(standing: Standing, mode: str) -> np.ndarray:
+    """Configuration numbers by the mean score over their seeds, the best first.
+
+    One of which a member diverged ranks below all of which none did, and the lower the more of them did. Ties
+    break by the smallest member id.
+
+    Args:
+        standing: the members.
+        mode: `max` or `min`.
+
+    Example:
+        >>> members = np.arange(4)
+        >>> scores = np.array([0.9, np.nan, 0.5, 0.6])
+        >>> rank_points(Standing(10, members, np.array([0, 0, 1, 1]), scores), "max").tolist()
+        [1, 0]
+    """
+    points, first, place = np.unique(standing.points, return_index=True, return_inverse=True)
+    finite = np.isfinite(standing.scores)
+    healthy = np.bincount(place, weights=finite, minlength=len(points))
+    total = np.bincount(place, weights=np.where(finite, standing.scores, 0.0), minlength=len(points))
+    lost = np.bincount(place, minlength=len(points)) - healthy
+    mean = total / np.maximum(healthy, 1)
+    return points[np.lexsort((standing.members[first], -mean if mode == "max" else mean, lost))]
+
+
+def rank_members(standing: Standing, mode: str) -> np.ndarray:
+    """The places of members in `standing`, the best first; diverged ones last, ties by id.
+
+    Args:
+        standing: the members.
+        mode: `max` or `min`.
+    """
+    diverged = ~np.isfinite(standing.scores)
+    scores = np.where(diverged, 0.0, standing.scores)
+    return np.lexsort((standing.members, -scores if mode == "max" else scores, diverged))

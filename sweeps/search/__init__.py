@@ -1,0 +1,1 @@
+"""Where points come from: axes, grid, random, Sobol, and Optuna's samplers, in batches."""

@@ -1,0 +1,1 @@
+"""What may vary: domains, and one small grammar for code, TOML and the command line."""

@@ -1,0 +1,1 @@
+"""The run directory: manifest, chunks, checkpoints, rungs, best states, lock, heartbeats, status."""

@@ -1,0 +1,228 @@
+"""Arrays outside Variables: what was drawn stays, what the configuration says follows it."""
+
+import dataclasses
+import math
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import linen as nn
+from flax import nnx
+
+import sweeps
+from lrelu_jax import LeakyReLU
+from sweeps.errors import StudyError
+from sweeps.host.progress import Display
+from sweeps.models.arrays import drawn, held, hold
+from tests.sweeps import fourier_features
+from tests.sweeps.fourier_features import DATA, INPUTS, Config, Features, Fixed, of_variables, study_of
+
+
+def key_of(*path: int) -> jax.Array:
+    """The key that a root key and what is folded into it give."""
+    key = jax.random.key(0, impl="threefry2x32")
+    for number in path:
+        key = jax.random.fold_in(key, number)
+    return key
+
+
+@pytest.mark.parametrize("kind", [lambda array: array, nnx.data], ids=["plain", "data"])
+def test_random_fourier_features_learn_as_in_plain_flax(kind):
+    study = study_of(lambda config, rngs: Features(config, rngs, kind), 300, space={})
+    # evaluation after every fourth step would be all the compiled program's time
+    results = sweeps.run(dataclasses.replace(study, evaluate_every=100), progress=False)
+
+    model = Features(Config(), nnx.Rngs(key_of(0, 0)))
+    optimizer = nnx.Optimizer(model, optax.adam(0.01), wrt=nnx.Param)
+
+    @nnx.jit
+    def step(model, optimizer):
+        def loss(model):
+            return jnp.mean(jnp.square(model(INPUTS) - DATA.train[1]))
+
+        optimizer.update(model, nnx.grad(loss)(model))
+        return loss(model)
+
+    losses = [float(step(model, optimizer)) for _ in range(300)]
+    found = results.metrics["test/loss"].to_numpy()
+    assert found[0] == pytest.approx(losses[99], rel=1e-3)
+    assert found[-1] == pytest.approx(losses[-1], rel=1e-2) and found[-1] < 1e-3
+
+
+class Everything(nnx.Module):
+    """Arrays of every origin."""
+
+    def __init__(self, config, rngs):
+        self.plain = jax.random.normal(rngs.params(), (2,))
+        self.data = nnx.data(jax.random.normal(rngs.params(), (2,)))
+        self.pair = nnx.data((jax.random.bernoulli(rngs.params(), 0.5, (2,)), "a name"))
+        self.parts = nnx.List([nnx.Linear(2, 2, rngs=rngs), jax.random.uniform(rngs.params(), (2,))])
+        self.scaled = jax.random.normal(rngs.params(), ()) * config.alpha
+        self.constant = jnp.arange(2.0)
+        self.activation = LeakyReLU(config.alpha)
+        self.alpha = nnx.data(jax.jit(lambda key, alpha: (key, 2 * alpha))(rngs.params(), config.alpha)[1])
+        self.variable, self.dropout = Fixed(jnp.zeros(2)), nnx.Dropout(0.5, rngs=rngs)
+
+    def __call__(self, x):
+        return x * self.scaled * self.alpha
+
+
+def test_only_what_was_drawn_is_carried():
+    found = {}
+
+    def run(key: jax.Array, alpha: jax.Array) -> tuple[Any, Any]:
+        config = Config(alpha=alpha)  # pyright: ignore[reportArgumentType]
+        found.update(
+            drawn(Everything(config, nnx.Rngs(key)), lambda key: Everything(config, nnx.Rngs(key)), key)
+        )
+        later = hold(Everything(Config(alpha=3 * alpha), nnx.Rngs(jax.random.key(9))), found)  # pyright: ignore[reportArgumentType]
+        return dict(found), held(later)
+
+    carried, later = jax.jit(run)(jax.random.key(0), jnp.float32(0.25))
+    assert set(carried) == {"plain", "data", "pair[0]", "parts/1", "scaled"}
+    eager = held(Everything(Config(alpha=0.25), nnx.Rngs(0)))
+    for name, array in carried.items():
+        np.testing.assert_allclose(array, eager[name], rtol=1e-6)
+        assert np.array_equal(later[name], array)
+    assert later["alpha"] == 1.5 and later["activation/alpha"] == 0.75
+    assert later["constant"].tolist() == [0, 1]
+
+
+def test_a_changed_configuration_takes_effect_beside_what_was_drawn():
+    trial = study_of(lambda config, rngs: Sloped(config, rngs)).trial
+    state = trial.init(Config(alpha=jnp.float32(0.0)), jax.random.key(1))  # pyright: ignore[reportArgumentType]
+    assert set(state.drawn) == {"directions"}
+    directions = np.asarray(state.drawn["directions"])
+    for alpha in (0.0, 0.5):
+        config = Config(alpha=jnp.float32(alpha))  # pyright: ignore[reportArgumentType]
+        found = trial.evaluate(config, state, DATA.evaluation)["test/loss"]
+        waves = np.asarray(INPUTS) @ directions
+        hidden = np.where(waves < 0, alpha * waves, waves).sum(axis=1, keepdims=True)
+        assert float(found) == pytest.approx(np.square(hidden - DATA.evaluation[1]).mean(), rel=1e-5)
+        after, metrics = trial.step(config, state, DATA.train, jax.random.key(2))
+        assert float(metrics["train/loss"]) == pytest.approx(float(found), rel=1e-5)
+        assert np.array_equal(after.drawn["directions"], directions)
+
+
+class Sloped(nnx.Module):
+    def __init__(self, config, rngs):
+        self.directions = jax.random.normal(rngs.params(), (1, 8))
+        self.activation = LeakyReLU(config.alpha)
+        self.bias = nnx.Param(jnp.zeros((1, 1)))
+
+    def __call__(self, x):
+        return self.activation(x @ self.directions).sum(axis=1, keepdims=True) + self.bias[...]
+
+
+def assert_same(results: Any, others: Any) -> None:
+    """The tables of plain arrays and of Variables: the same operations in programs of another form."""
+    assert results.members["status"].equals(others.members["status"])
+    for name in ("train/loss", "test/loss"):
+        columns = [each.metrics[name].to_numpy(zero_copy_only=False) for each in (results, others)]
+        np.testing.assert_allclose(*columns, rtol=1e-4)
+
+
+SCHEDULES = {
+    "none": {},
+    "halving": {"schedule": sweeps.halving(eta=2, min_steps=4)},
+    "pbt": {"schedule": sweeps.pbt(every=4)},
+}
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_plain_arrays_are_as_good_as_variables_under_every_schedule(name, tmp_path):
+    """With members that diverge, among others."""
+    rates = [0.01, 0.02, 0.03, 1e30] if name != "pbt" else sweeps.log_uniform(1e-3, 1e-1)
+    space = {"learning_rate": rates}
+    options = {
+        "keep_best": 1,
+        "progress": False,
+        **SCHEDULES[name],
+        **({"samples": 4} if name == "pbt" else {}),
+    }
+    plain, variable = study_of(Features, space=space), study_of(of_variables, space=space)
+    results = sweeps.run(plain, out=tmp_path / "plain", **options)
+    assert_same(results, sweeps.run(variable, out=tmp_path / "variable", **options))
+    model = results.model(plain)
+    best = min(loss for loss in results.final("test/loss") if not math.isnan(loss))
+    again = float(jnp.mean(jnp.square(model(jnp.asarray(INPUTS)) - DATA.train[1])))
+    assert again == pytest.approx(float(best), rel=1e-4)
+    if name == "none":
+        assert results.members["status"].to_pylist()[-1] == "diverged"
+        assert sweeps.replay(tmp_path / "plain", 1, plain, progress=False).same
+
+
+def test_plain_arrays_survive_an_interruption(tmp_path, monkeypatch):
+    study, shown, chunk = study_of(Features), [], Display.chunk
+
+    def counted(*arguments):
+        chunk(*arguments)
+        shown.append(arguments)
+        if len(shown) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt, match="Ctrl-C"):
+        patched.setattr(Display, "chunk", counted)
+        sweeps.run(study, out=tmp_path / "run", progress=False)
+    results = sweeps.resume(tmp_path / "run", study, progress=False)
+    whole = sweeps.run(study, progress=False)
+    assert results.metrics.equals(whole.metrics) and results.members.equals(whole.members)
+
+
+def test_plain_arrays_are_the_same_in_workers(tmp_path):
+    place = Path(fourier_features.__file__)
+    words = ["run", f"{place}:plain", "--executor", "processes", "--members-per-chunk", "2", "--quiet"]
+    program = "import sys; from sweeps.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words, "--out", str(tmp_path / "run")],
+        capture_output=True, text=True, check=False, cwd=place.parents[2],
+        env=os.environ | {"PYTHONPATH": str(place.parents[2])},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert_same(sweeps.load(tmp_path / "run"), sweeps.run(study_of(of_variables), progress=False))
+
+
+def in_a_function(config: Config, rngs: nnx.Rngs) -> nnx.Module:
+    directions = jax.random.normal(rngs.params(), (1, 8))
+    return nnx.Sequential(lambda x: jnp.sin(x @ directions), nnx.Linear(8, 1, rngs=rngs))
+
+
+class LinenFeatures(nn.Module):
+    directions: Any
+
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(1)(jnp.sin(x @ self.directions))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        in_a_function,
+        lambda config, rngs: LinenFeatures(jax.random.normal(rngs.params(), (1, 8))),
+        lambda config, rngs: nn.Sequential([LinenFeatures((jax.random.normal(rngs.params(), (1, 8)))[:])]),
+    ],
+)
+def test_a_drawn_array_that_cannot_be_set_again_is_refused(model):
+    with pytest.raises(StudyError, match=r"draws is held by the module it returns` must .*self.variable"):
+        sweeps.run(study_of(model), progress=False)
+
+
+def test_arrays_that_were_not_drawn_may_be_anywhere():
+    table = jnp.ones((1, 8))
+    models = [
+        lambda config, rngs: nnx.Sequential(lambda x: x @ table * config.alpha, nnx.Linear(8, 1, rngs=rngs)),
+        lambda config, rngs: LinenFeatures(table * config.alpha),
+    ]
+    for model in models:
+        trial = study_of(model).trial
+        state = jax.eval_shape(lambda key, trial=trial: trial.init(Config(), key), jax.random.key(0))
+        assert state.drawn == {}
