@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from sweeps.errors import StudyError as StudyError
     from sweeps.executors.ray_cluster import ray as ray
     from sweeps.host.devices import use_cpu_cores as use_cpu_cores
+    from sweeps.models.annealing import Constant as Constant
+    from sweeps.models.annealing import Cosine as Cosine
+    from sweeps.models.annealing import Linear as Linear
+    from sweeps.models.annealing import Schedule as Schedule
+    from sweeps.models.annealing import Steps as Steps
     from sweeps.models.supervised import supervised as supervised
     from sweeps.models.traced import Dropout as Dropout
     from sweeps.models.traced import scaled_schedule as scaled_schedule
@@ -57,6 +62,11 @@ _LATER = {
     "StudyError": "errors",
     "ray": "executors.ray_cluster",
     "use_cpu_cores": "host.devices",
+    "Constant": "models.annealing",
+    "Cosine": "models.annealing",
+    "Linear": "models.annealing",
+    "Schedule": "models.annealing",
+    "Steps": "models.annealing",
     "supervised": "models.supervised",
     "Dropout": "models.traced",
     "scaled_schedule": "models.traced",

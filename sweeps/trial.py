@@ -1,32 +1,26 @@
 """The contracts a user fills in: `Trial` for one member, `Study` for the sweep of it."""
 
 import dataclasses
-import enum
 import importlib
 import inspect
-import math
 import re
-import sys
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal, NamedTuple
-
-import jax
+from typing import Any, NamedTuple
 
 from sweeps.errors import StudyError, brief, unknown
-from sweeps.space.bounds import finite
-from sweeps.space.domains import Choice, Domain, Grid, is_number, text
+from sweeps.space.checking import check_value, is_function, one_of
+from sweeps.space.domains import Choice, Domain, Grid, grid, text
 from sweeps.space.fields import COLUMNS as COLUMNS
 from sweeps.space.fields import ENGINES as ENGINES
 from sweeps.space.fields import Field as Field
 from sweeps.space.fields import fields as fields
-from sweeps.space.fields import hashable, kind_of
 from sweeps.space.fields import static as static
 from sweeps.space.fields import traced as traced
 from sweeps.space.folds import Folds
-from sweeps.space.grammar import as_domain, parse_value
-from sweeps.space.values import restored, values_of
+from sweeps.space.grammar import as_domain
+from sweeps.space.values import values_of
 
 Metrics = dict[str, Any]
 LARGER_IS_BETTER = ("accuracy", "r2", "f1", "auc", "reward")  # the last word of a metric's name
@@ -124,7 +118,8 @@ class Study:
         space: field name to domain (or its text); `seed` takes levels of whole numbers ≥ 0, `fold` takes
             `sweeps.folds(5)`. Fields of a
             nested dataclass have names such as `optimizer.learning_rate`, or stand in a mapping under
-            `optimizer`; where a class is to choose, `optimizer` takes classes or their names.
+            `optimizer`; where a class is to choose, `optimizer` takes classes or their names. An instance,
+            `"alpha": sweeps.Linear(0.3, 0.0)`, gives all fields of a class one value each.
         where: which combinations there are. It is called with a dict of all fields' values: columns of those
             that vary, one value per point, for an array of booleans; or, where it does not take arrays or a
             field may be None or a tuple, with one point after the other. Where it is false, a combination is
@@ -163,11 +158,11 @@ class Study:
             object.__setattr__(self, "mode", _direction(self.metric))
         if self.where is not None and not callable(self.where):
             raise StudyError(f"`where is a function` must hold, but got {brief(self.where)}")
-        _one_of("mode", self.mode, ("max", "min"))
-        _one_of("select", self.select, ("last", "best"))
-        _one_of("batches", self.batches, ("shared", "per_seed"))
+        one_of("mode", self.mode, ("max", "min"))
+        one_of("select", self.select, ("last", "best"))
+        one_of("batches", self.batches, ("shared", "per_seed"))
         known = {field.name: field for field in fields(self.trial.config)}
-        space = dict(_flat(self.space))
+        space = dict(_flat(self.space, known))
         for name in space:
             if name not in ENGINES and name not in known:
                 raise StudyError(
@@ -209,47 +204,15 @@ class Study:
         return (*range(self.evaluate_every, self.steps, self.evaluate_every), self.steps)
 
 
-def check_value(field: Field, value: Any) -> Any:
-    """The value as its field holds it: a float field takes whole numbers too, an Enum names of its members.
-
-    What a table, JSON or a command line has as text or as a list comes back as a member or a tuple.
-
-    Raises:
-        StudyError: the value is not of the field's type, is NaN, or is too large.
-    """
-    if value is None and field.optional:
-        return None
-    kind, origin = field.kind, typing.get_origin(field.kind)
-    if origin is Literal:
-        options = typing.get_args(kind)
-        value = value.__name__ if inspect.isclass(value) else value  # a choice of classes is one of names
-        return _one_of(f"field `{field.name}`", restored(value, options), options)
-    if inspect.isclass(kind) and issubclass(kind, enum.Enum):
-        return _member(field.name, kind, value)
-    if kind is tuple or origin is tuple:
-        return _tuple(field, value)
-    if _is_function(kind):
-        return _function(field, value)
-    if isinstance(value, float) and math.isnan(value):
-        raise StudyError(f"`field {field.name} is a number` must hold, but got nan; infinities are allowed")
-    if kind is float and is_number(value) and (isinstance(value, float) or finite(value) is not None):
-        return float(value)
-    if kind is int and is_number(value) and (isinstance(value, int) or value.is_integer()):
-        return _within(field, int(value))
-    if kind is bool and isinstance(value, bool):
-        return value
-    if kind is str and isinstance(value, str):
-        return str.__str__(value)  # `str` of an Enum's member would be its name with that of its class
-    if kind in (float, int, bool, str):
-        raise StudyError(f"`field {field.name} is {kind.__name__}` must hold, but got {brief(value)}")
-    return hashable(field.name, value)
-
-
-def _flat(space: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _flat(space: Mapping[str, Any], known: Mapping[str, Field]) -> Iterator[tuple[str, Any]]:
     """The space with the fields of nested dataclasses under dotted names."""
     for name, value in space.items():
         if isinstance(value, Mapping) and value:
-            yield from ((f"{name}.{inner}", own) for inner, own in _flat(value))
+            yield from ((f"{name}.{inner}", own) for inner, own in _flat(value, known))
+        elif dataclasses.is_dataclass(value) and not inspect.isclass(value):
+            chosen = [(name, grid(type(value).__name__))] if name in known else []
+            inner = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+            yield from (*chosen, *((f"{name}.{own}", grid(level)) for own, level in inner.items()))
         else:
             yield name, value
 
@@ -257,75 +220,10 @@ def _flat(space: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 def _named(name: str, known: Mapping[str, Field], domain: Domain) -> Domain:
     """The domain with classes by their names and functions as themselves, so that all know them alike."""
     field, choice = known.get(name), any(other.startswith(f"{name}.") for other in known)
-    if field is None or not isinstance(domain, Grid | Choice) or not (choice or _is_function(field.kind)):
+    if field is None or not isinstance(domain, Grid | Choice) or not (choice or is_function(field.kind)):
         return domain
     values = [check_value(field, value) for value in domain.values]
     return type(domain)(values_of(f"field `{name}`", values))
-
-
-def _is_function(kind: Any) -> bool:
-    """Whether the values of a field are functions or classes."""
-    return (typing.get_origin(kind) or kind) in (Callable, type)
-
-
-def _function(field: Field, value: Any) -> Any:
-    """A function or a class, given as such or by a name such as `jax.nn.relu`; nothing is imported for it."""
-    value = restored(value, [field.default, *(branch.default for branch in field.branches)])
-    if isinstance(value, str):
-        module, _, name = value.rpartition(".")
-        value = getattr(sys.modules.get(module), name, value)
-    if callable(value):
-        return value
-    raise StudyError(
-        f"`field {field.name} is a function` must hold, but got {brief(value)}; a name such as jax.nn.relu "
-        f"is looked up in the modules that are imported by then"
-    )
-
-
-def _within(field: Field, value: int) -> int:
-    """The whole number, if there is room for it: a traced one is an array of JAX's default integers."""
-    bits = 32 if field.traced and not jax.config.read("jax_enable_x64") else 64
-    if not -(2 ** (bits - 1)) <= value < 2 ** (bits - 1):
-        cure = "; jax_enable_x64 gives 64 bits, and a float field or a static one has room" * (bits == 32)
-        raise StudyError(
-            f"`field {field.name} fits in {bits} bits` must hold for a whole number, but got "
-            f"{brief(value)}{cure}"
-        )
-    return value
-
-
-def _member(name: str, kind: Any, value: Any) -> Any:
-    """A member of an Enum, given as such, by its name or by its value."""
-    if isinstance(value, kind):
-        return value
-    if isinstance(value, str) and value in kind.__members__:
-        return kind[value]
-    try:
-        return kind(value)
-    except ValueError:
-        raise StudyError(
-            f"`field {name} is a {kind.__name__}` must hold, but got {unknown(str(value), kind.__members__)}"
-        ) from None
-
-
-def _tuple(field: Field, value: Any) -> tuple:
-    """A tuple, given as such, as a list or as text, each element of its own type."""
-    if isinstance(value, str):
-        value = parse_value(value)
-    if not isinstance(value, list | tuple):
-        raise StudyError(
-            f"`field {field.name} is a tuple` must hold, but got {brief(value)}; several are "
-            f"grid((64, 64), (32,))"
-        )
-    kinds = typing.get_args(field.kind) or (Any, ...)
-    kinds = kinds[:1] * len(value) if kinds[1:] == (...,) else kinds
-    if len(kinds) != len(value):
-        raise StudyError(f"`field {field.name} has {len(kinds)} elements` must hold, but got {brief(value)}")
-    elements = [
-        check_value(Field(f"{field.name}[{place}]", False, *kind_of(hint), dataclasses.MISSING), element)
-        for place, (hint, element) in enumerate(zip(kinds, value, strict=True))
-    ]
-    return tuple(elements)
 
 
 def _direction(metric: str) -> str:
@@ -345,11 +243,3 @@ def _whole(name: str, value: Any) -> None:
         raise StudyError(f"`1 <= {name}` must hold and be a whole number, but got {name}={brief(value)}")
     if value > MAX_STEPS:
         raise StudyError(f"`{name} <= {MAX_STEPS:,}` must hold, but got {name}={brief(value)}")
-
-
-def _one_of(name: str, value: Any, options: tuple) -> Any:
-    if value not in options:
-        names = [str(option) for option in options]
-        said = unknown(str(value), names)
-        raise StudyError(f"`{name} is one of {', '.join(names)}` must hold, but got {said}")
-    return value

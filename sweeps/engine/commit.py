@@ -14,6 +14,7 @@ from sweeps.engine.failure import Failure
 from sweeps.engine.rows import failed_rows
 from sweeps.engine.training import Trained, checkpoint_name
 from sweeps.members.population import Population, config_of
+from sweeps.models.annealing import annealed
 from sweeps.store import best_states, checkpoints
 from sweeps.store import chunks as store
 from sweeps.store.arrays import to_host
@@ -129,7 +130,7 @@ def keep_stopped(
         own = chosen[population.groups[chosen] == group]
         found = checkpoints.at_rung(directory, own, step)
         if found is not None:  # otherwise `resume` finds that they are gone
-            config = config_of(population, int(own[0]))
+            config = annealed(config_of(population, int(own[0])), 0, study.steps)
             state = jax.eval_shape(partial(study.trial.init, config), jax.random.key(0))
             leaves = found.leaves[: len(jax.tree.leaves(state))]  # the first of what a chunk carries
             final = np.asarray([values[member] for member in own.tolist()])

@@ -15,6 +15,7 @@ from sweeps.engine.compiler import compiler_options
 from sweeps.engine.folds import evaluated
 from sweeps.engine.tracing import as_python_numbers, scalars
 from sweeps.members.population import configure
+from sweeps.models.annealing import annealed
 from sweeps.ops.finite import any_non_finite
 from sweeps.ops.threefry import fold_in
 from sweeps.trial import Study
@@ -71,7 +72,7 @@ class Program(NamedTuple):
     Attributes:
         init: `(root, members, example batch) -> carry`.
         advance: `(root, members, carry, train, start, stop) -> carry`; the bounds are traced.
-        evaluate: `(members, carry, evaluation) -> (metrics, carry with sums at zero)`.
+        evaluate: `(members, carry, evaluation, steps done) -> (metrics, carry with sums at zero)`.
         mesh: the devices.
         loop: `scan`, `map` or `host`.
     """
@@ -115,9 +116,9 @@ class _Group(NamedTuple):
     statics: dict[str, Any]
     in_turn: bool
 
-    def config(self, values: dict[str, Any]) -> Any:
-        """The configuration of one member."""
-        return configure(self.study.trial.config, self.statics, values)
+    def config(self, values: dict[str, Any], step: Any) -> Any:
+        """The configuration of one member after so many steps."""
+        return annealed(configure(self.study.trial.config, self.statics, values), step, self.study.steps)
 
 
 def build(study: Study, statics: dict[str, Any], mesh: Mesh, loop: str = "scan") -> Program:
@@ -143,7 +144,7 @@ def build(study: Study, statics: dict[str, Any], mesh: Mesh, loop: str = "scan")
     scanned = share(
         partial(_advance, group), in_specs=(whole, rows, rows, whole, whole, whole), out_specs=rows
     )
-    evaluate = share(partial(_evaluate, group), in_specs=(rows, rows, whole), out_specs=(rows, rows))
+    evaluate = share(partial(_evaluate, group), in_specs=(rows, rows, whole, whole), out_specs=(rows, rows))
     compiled = partial(jax.jit, compiler_options=options)
     return Program(
         init=jax.jit(init, compiler_options=quickly),
@@ -178,7 +179,7 @@ def _host_loop(group: _Group, share: Any, options: dict[str, Any]) -> Callable[.
 
 def _init_member(group: _Group, root: jax.Array, values: dict[str, Any], seed: jax.Array) -> Any:
     key = fold_in(fold_in(root, INITIALISATION), seed)
-    return group.study.trial.init(group.config(values), key)
+    return group.study.trial.init(group.config(values, 0), key)
 
 
 def _step_member(
@@ -187,7 +188,7 @@ def _step_member(
     """The state after a step, its metrics, and whether the member diverged in it."""
     trial = group.study.trial
     key = fold_in(fold_in(fold_in(root, STEP), seed), step)
-    config = group.config(values)
+    config = group.config(values, step)
     state, metrics = trial.step(config, state, batch, key)
     metrics = scalars(metrics)
     return state, metrics, (trial.diverged or _any_non_finite)(config, state, metrics)
@@ -264,10 +265,10 @@ def _advance(
 
 
 def _evaluate(
-    group: _Group, members: Members, carry: Carry, evaluation: Any
+    group: _Group, members: Members, carry: Carry, evaluation: Any, step: Any
 ) -> tuple[dict[str, jax.Array], Carry]:
     def one(values: dict[str, Any], state: Any, evaluation: Any, fold: Any) -> dict[str, Any]:
-        config = group.config(values)
+        config = group.config(values, step)
         return evaluated(
             lambda data: scalars(group.study.trial.evaluate(config, state, data)), evaluation, fold
         )
@@ -346,7 +347,8 @@ def program_bytes(
         evaluation: the evaluation data.
     """
     carry = carry_like(program, root, members, example)
-    parts = [program.init.lower(root, members, example), program.evaluate.lower(members, carry, evaluation)]
+    evaluate = program.evaluate.lower(members, carry, evaluation, np.int32(0))
+    parts = [program.init.lower(root, members, example), evaluate]
     if program.loop != "host":
         parts.append(program.advance.lower(root, members, carry, train, np.int32(0), np.int32(1)))
     return max(_bytes(part.compile().memory_analysis()) for part in parts)

@@ -18,8 +18,9 @@ from sweeps.engine.folds import Judged, evaluated, split
 from sweeps.errors import StudyError
 from sweeps.members.folds import training_size
 from sweeps.members.population import configure
+from sweeps.models.annealing import annealed, changes
 from sweeps.space.fields import classes_of
-from sweeps.trial import COLUMNS, ENGINES, Data, Study, Trial
+from sweeps.trial import COLUMNS, ENGINES, Data, Study
 
 # What JAX raises where Python asks a tracer for its value.
 CONCRETIZATION = (
@@ -112,9 +113,11 @@ def _program(
     evaluation = data.evaluation
     if membership is not None:
         evaluation = Judged(split(data.train, membership), evaluation)
-    run = _one_step(study.trial, statics | {name: numbers[name] for name in concrete})
+    run = _one_step(study, statics | {name: numbers[name] for name in concrete})
     traced = {name: jnp.asarray(value) for name, value in numbers.items() if name not in concrete}
-    return jax.make_jaxpr(run, return_shape=True)(traced, key, batch, evaluation)
+    # No more than the program needs: what it is known by must not change where nothing changes over time.
+    step = jnp.int32(0) if changes(study.trial.config) else None
+    return jax.make_jaxpr(run, return_shape=True)(traced, key, batch, evaluation, step)
 
 
 def _traced(
@@ -197,7 +200,7 @@ def largest_array(study: Study, statics: dict[str, Any], values: dict[str, Any])
     trial, key = study.trial, jax.random.key(0)
 
     def step(values: dict[str, Any], batch: Any) -> Any:
-        config = configure(trial.config, statics, values)
+        config = annealed(configure(trial.config, statics, values), 0, study.steps)
         return trial.step(config, trial.init(config, key), batch, key)
 
     traced = {
@@ -281,11 +284,12 @@ def _digest(text: str, program: Any) -> str:
     return found.hexdigest()[:32]
 
 
-def _one_step(trial: Trial, statics: dict[str, Any]) -> Callable[..., dict[str, Any]]:
+def _one_step(study: Study, statics: dict[str, Any]) -> Callable[..., dict[str, Any]]:
     """Initialisation, a step and an evaluation of one member."""
+    trial = study.trial
 
-    def run(values: dict[str, Any], key: jax.Array, batch: Any, evaluation: Any) -> dict[str, Any]:
-        config = configure(trial.config, statics, values)
+    def run(values: dict[str, Any], key: jax.Array, batch: Any, evaluation: Any, step: Any) -> dict[str, Any]:
+        config = annealed(configure(trial.config, statics, values), step, study.steps)
         before = trial.init(config, key)
         after, metrics = trial.step(config, before, batch, key)
         _check_state(before, after)

@@ -141,7 +141,7 @@ def train(
         if place is not None and isinstance(place.record, Record):  # whoever waits for it is told why
             place.record.say(said | {"step": step, "evaluating": True}, at_once=pace.evaluates_long())
         began = time.monotonic()
-        values, carry = ready.program.evaluate(ready.members, carry, bench.evaluation)
+        values, carry = ready.program.evaluate(ready.members, carry, bench.evaluation, np.int32(step))
         evaluations.append((step, {name: np.asarray(rows)[:count] for name, rows in values.items()}))
         pace.evaluated(time.monotonic() - began)
         display.lead(_lead(study, ready.population, chunk, carry, evaluations), study.mode)

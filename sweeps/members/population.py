@@ -16,9 +16,10 @@ from sweeps.members.instances import configure as configure
 from sweeps.members.leaving_out import let_through
 from sweeps.search.branches import completed, reduced
 from sweeps.search.crossing import crossing
+from sweeps.space.checking import check_value
 from sweeps.space.domains import Domain, is_sampled, level_column, listed_values, quantile, size, text
 from sweeps.space.values import object_column, restored, stored
-from sweeps.trial import ENGINES, Field, Study, check_value, fields
+from sweeps.trial import ENGINES, Field, Study, fields
 
 MAX_MEMBERS = 10_000_000  # whose columns take 16 bytes each and 8 per field; more are a slip of the keyboard
 MAX_SEED = 2**32 - 1

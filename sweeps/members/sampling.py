@@ -22,10 +22,11 @@ from sweeps.search import searches
 from sweeps.search.branches import reduced
 from sweeps.search.crossing import crossing
 from sweeps.search.searches import ADAPTIVE, Search
+from sweeps.space.checking import check_value
 from sweeps.space.domains import is_sampled, level_column, listed_values
 from sweeps.space.values import restored
 from sweeps.store.scores import judged_by, scores
-from sweeps.trial import Field, Study, check_value, fields
+from sweeps.trial import Field, Study, fields
 
 PROBES = 1024  # points drawn to tell one `where` from another
 

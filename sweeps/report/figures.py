@@ -16,8 +16,8 @@ from sweeps.report.bounds import bounds_of
 from sweeps.report.drawing import BLUE, GREY, VERMILION, canvas, caption, in_percent, literal, saved
 from sweeps.report.marginals import draws, marginal, seed_columns, student_rows
 from sweeps.report.wording import count, is_share, scored_at, title
-from sweeps.results.ranking import own_values
 from sweeps.results.results import Configuration, Results
+from sweeps.space.values import own_values
 from sweeps.store.chunks import writing
 from sweeps.store.statuses import Status
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from sweeps.results.ranking import own_values
 from sweeps.results.scoring import keeps_scores
+from sweeps.space.values import own_values
 
 SHARES = re.compile(r"accuracy|precision|recall|error_rate|share|fraction|dead", re.IGNORECASE)
 SYMBOLS = {"alpha": "α"}

@@ -13,6 +13,7 @@ from sweeps.errors import StudyError
 from sweeps.members.population import Population, config_of, with_values
 from sweeps.members.request import request_again
 from sweeps.members.sampling import all_members
+from sweeps.models.annealing import annealed
 from sweeps.store.arrays import from_host
 from sweeps.store.best_states import KEPT, damage, kept_members, kept_states, load
 from sweeps.trial import Study
@@ -42,10 +43,11 @@ def load_kept(
     row = members.filter(pc.field("member") == member).to_pylist()
     traced = [field.name for field in population.fields if field.traced and field.name in population.swept]
     changed = {name: row[0][name] for name in traced} if row else {}
-    return _loaded(directory, study, with_values(population, {member: changed}), member)
+    step = (row[0]["stopped_at"] if row else None) or wanted.study.steps
+    return _loaded(directory, wanted.study, with_values(population, {member: changed}), member, step)
 
 
-def _loaded(directory: Path, study: Study, population: Population, member: int) -> Any:
+def _loaded(directory: Path, study: Study, population: Population, member: int, step: int) -> Any:
     folder = directory / KEPT / str(member)
     if not folder.exists():
         kept = sorted(kept_states(directory))
@@ -57,7 +59,7 @@ def _loaded(directory: Path, study: Study, population: Population, member: int) 
             f"`a state that can be read` must hold, but {folder} is damaged: {why}; `sweeps resume "
             f"{directory}` trains member {member} again"
         )
-    config = config_of(population, member)
+    config = annealed(config_of(population, member), step, study.steps)
     like = jax.eval_shape(lambda key: study.trial.init(config, key), jax.random.key(0))
     state = jax.tree.map(jnp.asarray, from_host(load(folder), like))
     return state if study.trial.model is None else study.trial.model(config, state)

@@ -77,23 +77,6 @@ class Best(NamedTuple):
     folds: int = 0
 
 
-def own_values(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration's values without those of fields that its classes have not.
-
-    Args:
-        config: values by field.
-
-    Example:
-        >>> own_values({"optimizer": "Adam", "optimizer.momentum": None, "decay": None})
-        {'optimizer': 'Adam', 'decay': None}
-    """
-    return {
-        name: value
-        for name, value in config.items()
-        if value is not None or not any(name.startswith(f"{other}.") for other in config)
-    }
-
-
 def rank(
     members: pa.Table,
     swept: Sequence[str],

@@ -4,9 +4,10 @@ import bisect
 import math
 from typing import Any, NamedTuple
 
+from sweeps.space.checking import check_value
 from sweeps.space.domains import Choice, Domain, LogUniform, Uniform, is_number, is_sampled, levels
 from sweeps.space.whole import IntLogUniform, IntUniform
-from sweeps.trial import Field, check_value
+from sweeps.trial import Field
 
 CLOSE = 1e-9  # relative; levels are computed, and a table may have kept them in another way
 

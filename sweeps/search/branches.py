@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from sweeps.errors import StudyError
+from sweeps.space.checking import check_value
 from sweeps.space.domains import Domain, listed_values
 from sweeps.space.fields import Branch, Field
-from sweeps.trial import check_value
 
 MISSING = dataclasses.MISSING
 

@@ -13,9 +13,9 @@ import numpy as np
 from sweeps.errors import StudyError, imported
 from sweeps.search.axes import Axis, place_of
 from sweeps.search.branches import exists, outside_in
+from sweeps.space.checking import check_value
 from sweeps.space.domains import Normal, is_logarithmic
 from sweeps.space.whole import IntLogUniform, IntUniform
-from sweeps.trial import check_value
 
 FURTHEST = 1e-12  # quantiles of a normal distribution are taken between this and 1 minus this
 PROPOSALS, ATTEMPTS = 10, 1000  # how many proposals may be refused before points are drawn, and in all

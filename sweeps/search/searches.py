@@ -12,10 +12,11 @@ from sweeps.search.axes import Axis, axis_of, contains
 from sweeps.search.branches import completed, conditioned, exists, outside_in, reduced
 from sweeps.search.crossing import crossing
 from sweeps.search.optuna_samplers import Told
+from sweeps.space.checking import check_value
 from sweeps.space.domains import Domain, is_sampled, quantile, text
 from sweeps.space.values import as_text, object_column, restored
 from sweeps.store.statuses import Status
-from sweeps.trial import Field, check_value
+from sweeps.trial import Field
 
 Point: TypeAlias = dict[str, Any]
 NAMES = ("grid", "random", "sobol", "tpe", "gp")

@@ -1,8 +1,9 @@
 """One value of a field: what it may be, and the text that stands for it."""
 
+import dataclasses
 import enum
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -91,6 +92,23 @@ def object_column(values: Sequence[Any]) -> np.ndarray:
     return column
 
 
+def own_values(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration's values without those of fields that its classes have not.
+
+    Args:
+        config: values by field.
+
+    Example:
+        >>> own_values({"optimizer": "Adam", "optimizer.momentum": None, "decay": None})
+        {'optimizer': 'Adam', 'decay': None}
+    """
+    return {
+        name: value
+        for name, value in config.items()
+        if value is not None or not any(name.startswith(f"{other}.") for other in config)
+    }
+
+
 def _name_of(function: Callable[..., Any]) -> str:
     """The name of a function or a class."""
     return getattr(function, "__name__", "")
@@ -111,8 +129,19 @@ def _value(name: str, value: Any) -> Value:
     if not isinstance(value, float | int | bool | str | enum.Enum | None):
         raise StudyError(
             f"`a number, boolean, string, member of an Enum, tuple, function or None` must hold in {name}, "
-            f"but got {brief(value)}"
+            f"but got {brief(value)}{_cure(value)}"
         )
     if isinstance(value, float) and math.isnan(value):
         raise StudyError(f"`no NaN` must hold in {name}, but got nan")
     return value
+
+
+def _cure(value: Any) -> str:
+    if not dataclasses.is_dataclass(value):
+        return ""
+    name = type(value).__name__
+    return f'; list classes, {name}, and give their fields values by name: "field.{_first_field(value)}": …'
+
+
+def _first_field(value: Any) -> str:
+    return next((field.name for field in dataclasses.fields(value)), "name")

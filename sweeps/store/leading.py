@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from sweeps.host.progress import Lead
-from sweeps.space.values import as_text
+from sweeps.space.values import as_text, own_values
 from sweeps.store import derived
 from sweeps.store.statuses import Status
 
@@ -92,6 +92,6 @@ def in_words(config: Mapping[str, Any]) -> str:
     """
     said = (
         f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={as_text(value)}"
-        for name, value in config.items()
+        for name, value in own_values(config).items()
     )
     return ", ".join(said) or "the default configuration"

@@ -53,7 +53,7 @@ class Engine:
             carry = self.program.init(self.bench.root, members, example_batch(self.study))
             steps = np.int32(0), np.int32(self.study.steps)
             carry = self.program.advance(self.bench.root, members, carry, self.bench.train, *steps)
-            metrics, _ = self.program.evaluate(members, carry, self.bench.evaluation)
+            metrics, _ = self.program.evaluate(members, carry, self.bench.evaluation, steps[1])
             found.append({name: np.asarray(rows)[: len(chunk.members)] for name, rows in metrics.items()})
         return {name: np.concatenate([each[name] for each in found]) for name in found[0]}
 

@@ -9,8 +9,9 @@ import pytest
 
 import sweeps
 from sweeps.errors import StudyError
+from sweeps.space.checking import check_value
 from sweeps.space.domains import text
-from sweeps.trial import check_value, fields
+from sweeps.trial import fields
 
 
 @dataclasses.dataclass(frozen=True)

@@ -80,7 +80,7 @@ def test_the_programs_of_a_population_compute_it_right(loop):
     for made in carry.state:  # by initialisation, and by the step
         for found, right in zip(made, expected, strict=True):
             assert error(found, np.stack([right, right])) < 1e-6
-    metrics = program.evaluate(members, carry, data)[0]
+    metrics = program.evaluate(members, carry, data, 1)[0]
     assert (
         error(metrics["last"], expected[0][-1]) < 1e-6 and error(metrics["first"], expected[1][0, 0]) < 1e-6
     )

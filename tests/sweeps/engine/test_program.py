@@ -32,7 +32,7 @@ def train(study, devices=None, width=None, loop="scan"):
     population, program, members, carry, root, train, evaluation = start(study, devices, width, loop)
     carry = program.advance(root, members, carry, train, 0, study.steps)
     state, diverged_at = jax.tree.map(np.asarray, (carry.state.params, carry.diverged_at))
-    metrics, _ = program.evaluate(members, carry, evaluation)
+    metrics, _ = program.evaluate(members, carry, evaluation, study.steps)
     return population, jax.tree.leaves(state), jax.tree.map(np.asarray, metrics), diverged_at
 
 
@@ -69,7 +69,7 @@ def test_where_a_member_stands_does_not_change_its_bits():
 def test_the_compiled_program_holds_no_collective():
     _, program, members, carry, root, data, evaluation = start(small_study(), jax.devices()[:2], width=10)
     advance = program.advance.lower(root, members, carry, data, 0, 1).compile().as_text()
-    evaluate = program.evaluate.lower(members, carry, evaluation).compile().as_text()
+    evaluate = program.evaluate.lower(members, carry, evaluation, 1).compile().as_text()
     assert "while" in advance and "num_partitions=2" in advance + evaluate
     collective = r" (all-reduce|all-gather|all-to-all|reduce-scatter|collective-[a-z]+)(-start)?\("
     assert not re.search(collective, advance + evaluate)

@@ -38,7 +38,7 @@ def test_a_program_that_is_called_again_and_again_gives_the_same_bits(name, devi
     for call in range(CALLS):
         carry = program.init(root, members, example_batch(study))
         carry = program.advance(root, members, carry, train, np.int32(0), np.int32(steps))
-        metrics, carry = program.evaluate(members, carry, evaluation)
+        metrics, carry = program.evaluate(members, carry, evaluation, np.int32(steps))
         found = [np.asarray(leaf) for leaf in jax.tree.leaves((metrics, carry))]
         first = first or found
         for one, other in zip(first, found, strict=True):

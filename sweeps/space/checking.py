@@ -1,0 +1,146 @@
+"""Whether a value is of its field's type, and what the field then holds."""
+
+import dataclasses
+import enum
+import inspect
+import math
+import sys
+import typing
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+
+from sweeps.errors import StudyError, brief, unknown
+from sweeps.space.bounds import finite
+from sweeps.space.domains import is_number
+from sweeps.space.fields import Field, hashable, kind_of
+from sweeps.space.grammar import parse_value
+from sweeps.space.values import restored
+
+
+def check_value(field: Field, value: Any) -> Any:
+    """The value as its field holds it: a float field takes whole numbers too, an Enum names of its members.
+
+    What a table, JSON or a command line has as text or as a list comes back as a member or a tuple.
+
+    Args:
+        field: the field.
+        value: what was given.
+
+    Raises:
+        StudyError: the value is not of the field's type, is NaN, or is too large.
+    """
+    if value is None and field.optional:
+        return None
+    kind, origin = field.kind, typing.get_origin(field.kind)
+    if origin is Literal:
+        options = typing.get_args(kind)
+        value = value.__name__ if inspect.isclass(value) else value  # a choice of classes is one of names
+        return one_of(f"field `{field.name}`", restored(value, options), options)
+    if inspect.isclass(kind) and issubclass(kind, enum.Enum):
+        return _member(field.name, kind, value)
+    if kind is tuple or origin is tuple:
+        return _tuple(field, value)
+    if is_function(kind):
+        return _function(field, value)
+    if isinstance(value, float) and math.isnan(value):
+        raise StudyError(f"`field {field.name} is a number` must hold, but got nan; infinities are allowed")
+    if kind is float and is_number(value) and (isinstance(value, float) or finite(value) is not None):
+        return float(value)
+    if kind is int and is_number(value) and (isinstance(value, int) or value.is_integer()):
+        return _within(field, int(value))
+    if kind is bool and isinstance(value, bool):
+        return value
+    if kind is str and isinstance(value, str):
+        return str.__str__(value)  # `str` of an Enum's member would be its name with that of its class
+    if kind in (float, int, bool, str):
+        raise StudyError(f"`field {field.name} is {kind.__name__}` must hold, but got {brief(value)}")
+    return hashable(field.name, value)
+
+
+def one_of(name: str, value: Any, options: tuple) -> Any:
+    """The value, if it is one of the options.
+
+    Args:
+        name: what it is the value of, for the message.
+        value: the value.
+        options: what there is.
+
+    Raises:
+        StudyError: it is none of them.
+    """
+    if value not in options:
+        names = [str(option) for option in options]
+        said = unknown(str(value), names)
+        raise StudyError(f"`{name} is one of {', '.join(names)}` must hold, but got {said}")
+    return value
+
+
+def is_function(kind: Any) -> bool:
+    """Whether the values of a field are functions or classes.
+
+    Args:
+        kind: the field's type.
+    """
+    return (typing.get_origin(kind) or kind) in (Callable, type)
+
+
+def _function(field: Field, value: Any) -> Any:
+    """A function or a class, given as such or by a name such as `jax.nn.relu`; nothing is imported for it."""
+    value = restored(value, [field.default, *(branch.default for branch in field.branches)])
+    if isinstance(value, str):
+        module, _, name = value.rpartition(".")
+        value = getattr(sys.modules.get(module), name, value)
+    if callable(value):
+        return value
+    raise StudyError(
+        f"`field {field.name} is a function` must hold, but got {brief(value)}; a name such as jax.nn.relu "
+        f"is looked up in the modules that are imported by then"
+    )
+
+
+def _within(field: Field, value: int) -> int:
+    """The whole number, if there is room for it: a traced one is an array of JAX's default integers."""
+    bits = 32 if field.traced and not jax.config.read("jax_enable_x64") else 64
+    if not -(2 ** (bits - 1)) <= value < 2 ** (bits - 1):
+        cure = "; jax_enable_x64 gives 64 bits, and a float field or a static one has room" * (bits == 32)
+        raise StudyError(
+            f"`field {field.name} fits in {bits} bits` must hold for a whole number, but got "
+            f"{brief(value)}{cure}"
+        )
+    return value
+
+
+def _member(name: str, kind: Any, value: Any) -> Any:
+    """A member of an Enum, given as such, by its name or by its value."""
+    if isinstance(value, kind):
+        return value
+    if isinstance(value, str) and value in kind.__members__:
+        return kind[value]
+    try:
+        return kind(value)
+    except ValueError:
+        raise StudyError(
+            f"`field {name} is a {kind.__name__}` must hold, but got {unknown(str(value), kind.__members__)}"
+        ) from None
+
+
+def _tuple(field: Field, value: Any) -> tuple:
+    """A tuple, given as such, as a list or as text, each element of its own type."""
+    if isinstance(value, str):
+        value = parse_value(value)
+    if not isinstance(value, list | tuple):
+        raise StudyError(
+            f"`field {field.name} is a tuple` must hold, but got {brief(value)}; several are "
+            f"grid((64, 64), (32,))"
+        )
+    kinds = typing.get_args(field.kind) or (Any, ...)
+    kinds = kinds[:1] * len(value) if kinds[1:] == (...,) else kinds
+    if len(kinds) != len(value):
+        raise StudyError(f"`field {field.name} has {len(kinds)} elements` must hold, but got {brief(value)}")
+    elements = [
+        check_value(Field(f"{field.name}[{place}]", False, *kind_of(hint), dataclasses.MISSING), element)
+        for place, (hint, element) in enumerate(zip(kinds, value, strict=True))
+    ]
+    return tuple(elements)
