@@ -22,7 +22,7 @@ PROPOSALS, ATTEMPTS = 10, 1000  # how many proposals may be refused before point
 GOOD = 10  # TPE calls one in ten points good
 
 
-class Told(NamedTuple):
+class Observations(NamedTuple):
     """Points and their scores, NaN for one that diverged."""
 
     points: tuple[dict[str, Any], ...]
@@ -47,7 +47,7 @@ def load(name: str = "tpe") -> Any:
 def propose(
     name: str,
     axes: Sequence[Axis],
-    told: Told,
+    observations: Observations,
     allowed: Callable[[dict[str, Any]], bool],
     *,
     root_seed: int,
@@ -60,7 +60,7 @@ def propose(
     Args:
         name: `tpe` or `gp`.
         axes: the fields.
-        told: all that is known.
+        observations: all that is known.
         allowed: whether there is such a point. One that is not counts as one without a score until the next
             batch, and another is proposed; in the end one that is drawn at random.
         root_seed: what the draws depend on, besides the batch.
@@ -77,7 +77,7 @@ def propose(
     with quiet(optuna), _one_thread(name):
         samplers = _sampler(optuna, name, seed, axes), optuna.samplers.RandomSampler(seed=other)
         study = optuna.create_study(direction="maximize" if mode == "max" else "minimize")
-        study.add_trials(_trials(optuna, name, axes, distributions, told, mode))
+        study.add_trials(_trials(optuna, name, axes, distributions, observations, mode))
         return [_allowed(study, samplers, axes, distributions, allowed) for _ in range(count)]
 
 
@@ -200,23 +200,28 @@ def _suggested(axis: Axis, value: Any) -> float | int:
 
 
 def _trials(
-    optuna: Any, name: str, axes: Sequence[Axis], distributions: dict[str, Any], told: Told, mode: str
+    optuna: Any,
+    name: str,
+    axes: Sequence[Axis],
+    distributions: dict[str, Any],
+    observations: Observations,
+    mode: str,
 ) -> list[Any]:
-    """What was told, as Optuna's trials; no sampler ever sees a score that is not finite.
+    """What is known, as Optuna's trials; no sampler ever sees a score that is not finite.
 
     TPE takes diverged points as pruned ones, which rank below all others, but never so many that one would be
     among the good tenth. The Gaussian process would ignore them and ask there again, so it is told the worst
     score that any point had. Before some point has a score, there is nothing to tell.
     """
-    finite = [score for score in told.scores if math.isfinite(score)]
+    finite = [score for score in observations.scores if math.isfinite(score)]
     if not finite:
         return []
     worst = min(finite) if mode == "max" else max(finite)
-    diverged = [place for place, score in enumerate(told.scores) if not math.isfinite(score)]
+    diverged = [place for place, score in enumerate(observations.scores) if not math.isfinite(score)]
     left_out = set(diverged[: -(GOOD - 1) * len(finite)]) if name == "tpe" else set()
     states = optuna.trial.TrialState
     trials = []
-    for number, (point, score) in enumerate(zip(told.points, told.scores, strict=True)):
+    for number, (point, score) in enumerate(zip(observations.points, observations.scores, strict=True)):
         if number in left_out:
             continue
         there = [axis for axis in axes if exists(axis.field, point)]

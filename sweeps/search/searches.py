@@ -11,7 +11,7 @@ from sweeps.search import optuna_samplers
 from sweeps.search.axes import Axis, axis_of, contains
 from sweeps.search.branches import completed, conditioned, exists, outside_in, reduced
 from sweeps.search.crossing import crossing
-from sweeps.search.optuna_samplers import Told
+from sweeps.search.optuna_samplers import Observations
 from sweeps.space.checking import check_value
 from sweeps.space.domains import Domain, is_sampled, quantile, text
 from sweeps.space.values import as_text, object_column, restored
@@ -27,19 +27,21 @@ ENDED = (Status.DONE, Status.DIVERGED)
 class Search:
     """Points in batches: `ask` for some, `tell` how good they were.
 
-    What is asked depends only on what `make` was given, the counts asked before, and what was told: to
+    What is asked depends only on what `make` was given, the counts asked before, and the observations: to
     resume, make it anew and repeat the calls.
 
     Args:
         axes: the fields, of which a point has those of the classes that it chose; others are None.
-        propose: a pure function of the counts asked so far, what was told, and the count wanted.
+        propose: a pure function of the counts so far, the observations, and the count that is wanted.
     """
 
-    def __init__(self, axes: Sequence[Axis], propose: Callable[[tuple[int, ...], Told, int], list[Point]]):
+    def __init__(
+        self, axes: Sequence[Axis], propose: Callable[[tuple[int, ...], Observations, int], list[Point]]
+    ):
         self._axes = axes
         self._propose = propose
-        self._asked: tuple[int, ...] = ()
-        self._told = Told((), ())
+        self._counts: tuple[int, ...] = ()
+        self._observations = Observations((), ())
 
     def ask(self, count: int) -> list[Point]:
         """The next points.
@@ -52,8 +54,8 @@ class Search:
         """
         if count < 1:
             raise StudyError(f"`1 <= count` must hold in ask, but got count={count}")
-        points = self._propose(self._asked, self._told, count)
-        self._asked = (*self._asked, count)
+        points = self._propose(self._counts, self._observations, count)
+        self._counts = (*self._counts, count)
         return [self._conditioned(point) for point in points]
 
     def tell(self, points: Sequence[Mapping[str, Any]], scores: Sequence[float | int] | np.ndarray) -> None:
@@ -76,9 +78,9 @@ class Search:
         pairs = [
             (self._conditioned(point), float(score)) for point, score in zip(points, scores, strict=True)
         ]
-        self._told = Told(
-            (*self._told.points, *(point for point, _ in pairs)),
-            (*self._told.scores, *(score for _, score in pairs)),
+        self._observations = Observations(
+            (*self._observations.points, *(point for point, _ in pairs)),
+            (*self._observations.scores, *(score for _, score in pairs)),
         )
 
     def _conditioned(self, point: Mapping[str, Any]) -> Point:
@@ -161,13 +163,13 @@ def make(
         optuna_samplers.load(name)
         return Search(
             axes,
-            lambda asked, told, count: optuna_samplers.propose(
+            lambda counts, observations, count: optuna_samplers.propose(
                 name,
                 axes,
-                told,
+                observations,
                 allowed,
                 root_seed=root_seed,
-                batch=len(asked),
+                batch=len(counts),
                 count=count,
                 mode=mode,
             ),  # fmt: skip
@@ -179,11 +181,13 @@ def make(
                 f"`every field lists levels` must hold to enumerate a grid, but got "
                 f"{sampled[0].field.name}={text(sampled[0].domain)}; search='random' draws it"
             )
-        return Search(axes, lambda asked, told, count: _grid(axes, sum(asked), count))
+        return Search(axes, lambda counts, observations, count: _grid(axes, sum(counts), count))
     fractions = _random_fractions if name == "random" else _sobol_fractions
     return Search(
         axes,
-        lambda asked, told, count: _drawn(axes, fractions(axes, root_seed, sum(asked), sum(asked) + count)),
+        lambda counts, observations, count: _drawn(
+            axes, fractions(axes, root_seed, sum(counts), sum(counts) + count)
+        ),
     )
 
 

@@ -159,7 +159,7 @@ def test_learning_goes_towards_what_is_good(name, mode, sign):
 def test_points_of_one_tpe_batch_keep_away_from_each_other():
     # Each point that is asked for counts as a bad one for the rest of its batch (a constant liar); points
     # that are asked for one by one, with nothing between them but the seed, know nothing of each other.
-    def told(root_seed):
+    def observations(root_seed):
         searching = make("tpe", {"alpha": uniform(-1, 1)}, root_seed)
         alphas = np.linspace(-1, 1, 21)
         searching.tell([{"alpha": float(alpha)} for alpha in alphas], (np.abs(alphas - 0.3)).tolist())
@@ -168,8 +168,10 @@ def test_points_of_one_tpe_batch_keep_away_from_each_other():
     def gap(points):
         return np.median(np.diff(np.sort(np.asarray([point["alpha"] for point in points], np.float64))))
 
-    together = [gap(told(seed).ask(8)) for seed in range(10)]
-    apart = [gap([told(100 + 8 * seed + place).ask(1)[0] for place in range(8)]) for seed in range(10)]
+    together = [gap(observations(seed).ask(8)) for seed in range(10)]
+    apart = [
+        gap([observations(100 + 8 * seed + place).ask(1)[0] for place in range(8)]) for seed in range(10)
+    ]
     assert np.mean(together) > 5 * np.mean(apart)
 
 
@@ -186,13 +188,13 @@ def test_it_keeps_away_from_where_members_diverged(name):
 @pytest.mark.parametrize("finite", [1, 2, 3, 7, 10, 30])
 def test_tpe_never_calls_a_diverged_point_good(finite):
     optuna = optuna_samplers.load()
-    told = optuna_samplers.Told(
+    observations = optuna_samplers.Observations(
         tuple({"rate": 0.5} for _ in range(finite * 40)),
         tuple([np.nan] * (finite * 39) + [1.0] * finite),
     )
     axes = searches._axes({"rate": uniform(0, 1)}, FIELDS)
     distributions = {"rate": optuna.distributions.FloatDistribution(0, 1)}
-    trials = optuna_samplers._trials(optuna, "tpe", axes, distributions, told, "min")
+    trials = optuna_samplers._trials(optuna, "tpe", axes, distributions, observations, "min")
     states = [trial.state.name for trial in trials]
     assert states.count("COMPLETE") == finite and states.count("PRUNED") > 0
     good = optuna.samplers._tpe.sampler.default_gamma(len(trials))
