@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -118,7 +119,7 @@ def test_tables_are_those_of_a_run_in_one_process(cluster, alone, tmp_path):
     seen = []
 
     def look(name, record):
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         # On a busy machine one worker trains while the other starts, and the driver counts it last.
         while (said := dict(status(tmp_path / "run"))) and time.monotonic() < end:
             if "2 workers" in said["running"] and "8 running" in said["members"]:
@@ -137,7 +138,7 @@ def test_tables_are_those_of_a_run_in_one_process(cluster, alone, tmp_path):
     assert len(cores) == 2 and all(len(own) == 1 for own in cores.values())
     assert not set.intersection(*cores.values())  # no core has two workers
     assert "2 workers" in said["running"] and "8 running" in said["members"]
-    assert f"chunk 0-0-0-{clustered.STEPS}" in said["worker-1"] + said["worker-2"]
+    assert re.search(rf"chunk 0-\d+-0-{clustered.STEPS}", said["worker-1"] + said["worker-2"])
     assert not (tmp_path / "run" / "workers").exists()
 
 
