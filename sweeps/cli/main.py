@@ -143,6 +143,7 @@ def _run(options: argparse.Namespace) -> int:
             executor=_executor(options),
             devices=_devices(options),
             progress=not options.quiet,
+            keep_states=options.keep_states or named.options.get("keep_states", False),
             **{name: getattr(options, name) for name in RUN_OPTIONS},
         )
         return run_as(Origin(named.name, reference), named.study, settings)
@@ -171,7 +172,7 @@ def _extend(options: argparse.Namespace) -> int:
 
     def train() -> Results:
         given = {"space": _space(options), "samples": options.samples, "steps": options.steps}
-        return extend(options.directory, study, **given, **_place(options, recorded))
+        return extend(options.directory, study, **given, again=options.again, **_place(options, recorded))
 
     return _train("extend", train, options.directory, options.quiet)
 

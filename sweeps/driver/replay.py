@@ -1,5 +1,6 @@
 """One member trained again, in the numerical setting that its run recorded, and compared bit for bit."""
 
+import dataclasses
 import math
 import tempfile
 from pathlib import Path
@@ -77,6 +78,10 @@ def replay(directory: str | Path, member: int, study: Study, *, progress: bool =
             f"{directory}` tries again"
         )
     population = all_members(study, asked.sampling, asked.population, directory)
+    if recorded["schedule"] is None:  # it may have come to an end that the run had before it was given more
+        steps = store.interval(folders[-1]).stop
+        earlier = tuple(step for step in study.earlier_steps if step < steps)
+        study = dataclasses.replace(study, steps=steps, earlier_steps=earlier)
     trained, now, settings = [], [], [store.read_setting(folder) for folder in folders]
     with (
         tempfile.TemporaryDirectory() as scratch,
