@@ -80,11 +80,7 @@ def _add_run(commands: Any) -> None:
     command.add_argument(
         "--keep-best", type=_whole, default=0, metavar="K", help="keep the final states of the K best members"
     )
-    command.add_argument(
-        "--keep-states",
-        action="store_true",
-        help="keep the final states of all members, for more steps later (extend --steps)",
-    )
+    _add_states(command)
     command.add_argument(
         "--checkpoint-minutes",
         type=_real,
@@ -154,6 +150,7 @@ def _add_extend(commands: Any) -> None:
         action="store_true",
         help="for more steps, train members again from step 0 whose states were not kept",
     )
+    _add_states(command)
     _add_limit(command)
     _add_storage(command)
     _add_devices(command)
@@ -277,6 +274,14 @@ def _add_storage(command: argparse.ArgumentParser) -> None:
         "--storage",
         metavar="URL",
         help="copy finished members into an Optuna storage, such as sqlite:///optuna.db, for its dashboard",
+    )
+
+
+def _add_states(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--keep-states",
+        action="store_true",
+        help="keep the final states of all members, for more steps later (extend --steps)",
     )
 
 

@@ -172,7 +172,8 @@ def _extend(options: argparse.Namespace) -> int:
 
     def train() -> Results:
         given = {"space": _space(options), "samples": options.samples, "steps": options.steps}
-        return extend(options.directory, study, **given, again=options.again, **_place(options, recorded))
+        given |= {"again": options.again, "keep_states": options.keep_states}
+        return extend(options.directory, study, **given, **_place(options, recorded))
 
     return _train("extend", train, options.directory, options.quiet)
 

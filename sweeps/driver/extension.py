@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from sweeps.driver.loop import check_minutes
 from sweeps.driver.session import Session, go_on
 from sweeps.engine.rows import pending_rows
@@ -38,6 +40,7 @@ def extend(
     samples: int | None = None,
     steps: int | None = None,
     again: bool = False,
+    keep_states: bool = False,
     executor: Any = None,
     devices: Sequence[Any] | None = None,
     max_minutes: float | int | None = None,
@@ -67,6 +70,7 @@ def extend(
             on in their sequences, `tpe` and `gp` from what they know. None takes the run's.
         steps: how many steps members are to have in all. None takes the run's.
         again: whether members whose final states were not kept may be trained again for more steps.
+        keep_states: whether the states after these steps are kept, of a run that had kept none.
         executor: where to train, as in `run`.
         devices: the devices to go on with, as in `resume`.
         max_minutes: after how long to end, as in `run`; `resume` goes on.
@@ -89,6 +93,9 @@ def extend(
     wanted, changes = _wanted(directory, recorded, study, dict(space or {}), samples, steps)
     if not again and not wanted.keep_states:
         _refuse_lost_states(directory, recorded, wanted)
+    if keep_states:
+        wanted = _keeping(recorded, wanted, steps)
+        changes["keep_states"] = True
     if storage is not None:
         reachable(storage)
         wanted = wanted._replace(storage=storage)
@@ -164,12 +171,25 @@ def _longer(recorded: Mapping[str, Any], study: Study, steps: int) -> Study:
     return dataclasses.replace(study, steps=steps, earlier_steps=(*study.earlier_steps, had))
 
 
+def _keeping(recorded: Mapping[str, Any], wanted: Request, steps: int | None) -> Request:
+    """The request with final states kept, which all members have that are trained on."""
+    if steps is None and not wanted.keep_states:
+        raise StudyError(
+            f"`more steps` must be asked for to keep states from now on, but got none: members that have "
+            f"come to step {recorded['steps']} are without"
+        )
+    return wanted._replace(keep_states=True)
+
+
 def _refuse_lost_states(directory: Path, recorded: Mapping[str, Any], wanted: Request) -> None:
     """Raises a StudyError if members would be trained again, and says what that costs."""
     start, stop = recorded["steps"], wanted.study.steps
     if start == stop:
         return
-    done = store.members_with(directory, start, Status.DONE)
+    table = derived.read(directory, "members", recorded["members"], ["member", "status"])
+    if table is None:
+        return
+    done = table["member"].to_numpy()[np.asarray(table["status"].to_pylist()) == Status.DONE]
     lost = without_state(directory, done, {}, start, stop)
     if len(lost):
         cost, pace = len(lost) * start, _pace(directory)
@@ -185,9 +205,11 @@ def _refuse_lost_states(directory: Path, recorded: Mapping[str, Any], wanted: Re
 def _pace(directory: Path) -> float | None:
     """Seconds for a member's step, by when chunks were committed; None if that tells nothing."""
     found = []
-    for folder in store.committed(directory):
+    for folder in store.readable(directory):
         members, steps = store.read_file(folder / "members.parquet", ["member"]), store.interval(folder)
         found.append(((folder / store.SETTING).stat().st_mtime, len(members) * (steps.stop - steps.start)))
+    if len(found) < 2:
+        return None
     times, work = zip(*sorted(found), strict=True)
     return (times[-1] - times[0]) / sum(work[1:]) if times[-1] > times[0] else None
 

@@ -22,6 +22,7 @@ from sweeps.store import checkpoints, manifest
 from sweeps.store import chunks as store
 from sweeps.store.checkpoints import Writer
 from sweeps.store.lock import locked
+from sweeps.store.statuses import Status
 from sweeps.trial import Study
 
 
@@ -78,7 +79,8 @@ def replay(directory: str | Path, member: int, study: Study, *, progress: bool =
             f"{directory}` tries again"
         )
     population = all_members(study, asked.sampling, asked.population, directory)
-    if recorded["schedule"] is None:  # it may have come to an end that the run had before it was given more
+    found = _rows(pq.read_table(folders[-1] / "members.parquet"), member)
+    if found["status"][0].as_py() == Status.DONE:  # perhaps with what the run had before it was given more
         steps = store.interval(folders[-1]).stop
         earlier = tuple(step for step in study.earlier_steps if step < steps)
         study = dataclasses.replace(study, steps=steps, earlier_steps=earlier)

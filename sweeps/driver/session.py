@@ -310,7 +310,7 @@ def _extended(
     written = recorded | changes | {"digests": digests}
     if recorded["plan"] is not None:
         written["plan"] = recorded["plan"] | {"groups": len(examined.population.statics)}
-    asked = {name: written[name] for name in changes if name != "earlier"}
+    asked = {name: written[name] for name in changes if name not in ("earlier", "keep_states")}
     written["fingerprint"] = manifest.fingerprint(asked, digests)
     store.write_manifest(directory, written)
     return written

@@ -60,6 +60,10 @@ REFUSED = {
         r"states of all members at step 12 are kept` must hold, but got 6 members without \(keep_states="
         r"True.*costs 72 member-steps.* again=True \(--again\) does so",
     ),
+    "states of no more steps": (
+        {"space": FOUR, "keep_states": True},
+        "more steps` must be asked for to keep states from now on, but got none: members that have come to",
+    ),
     "samples of levels": ({"samples": 5}, "samples` must only be given where a field is sampled"),
     "no number": ({"samples": 0}, "1 <= samples` must hold and be a whole number"),
 }

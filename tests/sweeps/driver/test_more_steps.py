@@ -1,6 +1,7 @@
 """A run that is given more steps: what was there stays, and the rest is what a run of all the steps has."""
 
 import dataclasses
+import json
 import shutil
 import signal
 import subprocess
@@ -13,8 +14,10 @@ import numpy as np
 import pytest
 
 import sweeps
+from sweeps.cli.main import main
 from sweeps.driver import rounds
 from sweeps.executors import inline
+from sweeps.report.live import Live
 from sweeps.store import checkpoints
 from sweeps.store.status import status
 from tests.sweeps import nested, plain
@@ -174,6 +177,7 @@ def test_it_is_extended_again_with_seeds_and_with_steps(run_of, tmp_path):
     four = MORE | {"seed": range(4)}
     more = sweeps.extend(directory, wider, space=four, progress=False)
     assert len(more.members) == 12 and set(more.members["status"].to_pylist()) == {"done"}
+    assert [part["steps"] for part in more.manifest["earlier"]] == [FEW, 16, MANY]
     assert sweeps.replay(directory, 11, wider, progress=False).same
 
 
@@ -307,6 +311,14 @@ def test_without_states_the_cost_is_said_and_asked_for(run_of, said):
     assert same(results, sweeps.run(longer(study), **OPTIONS))
     assert before.items() <= files(directory).items() and not (directory / "checkpoints").exists()
     assert sweeps.replay(directory, 0, study, progress=False).same
+    # Once more, for the last time.
+    options = {"steps": 30, "again": True, "keep_states": True}
+    results = sweeps.extend(directory, study, progress=False, **options)
+    ends = dataclasses.replace(study, steps=30, earlier_steps=(FEW, MANY))
+    assert same(results, sweeps.run(ends, **OPTIONS)) and results.manifest["keep_states"]
+    lines = len(said)
+    results = sweeps.extend(directory, study, steps=33, progress=False)
+    assert len(said) == lines and results.manifest["steps"] == 33
 
 
 @pytest.mark.parametrize("spans", [1, 3, 5, 9])
@@ -380,3 +392,111 @@ def test_states_that_are_kept_with_a_schedule(tmp_path):
     done = [row["member"] for row in results.members.to_pylist() if row["status"] == "done"]
     assert record["members"] == done and record["step"] == FEW
     assert results.model(study, done[0]) is not None
+
+
+def test_readers_read_it_while_it_is_stopped_and_when_it_is_done(run_of, interrupted):
+    study = plain.study(space=WITH_A_DIVERGED, trial=plain.shuffled)
+    directory, _ = run_of(study)
+    seen = Live(directory)
+    assert json.loads(seen.state(0))["counts"] == {"done": 8, "diverged": 4}
+    interrupted(4, lambda: sweeps.extend(directory, study, steps=MANY, progress=False))
+    for watch in (seen, Live(directory)):
+        watch.next = 0.0
+        now = json.loads(watch.state(0))
+        assert now["counts"] == {"diverged": 4, "between rounds": 8} and not now["damaged"]
+        assert "24 training steps" in now["size"] and "goes on" in now["heading"]
+    stopped = sweeps.load(directory)
+    assert stopped.report(directory / "report.html").stat().st_size and stopped.lineage.num_rows == 12
+    assert not [label for label, _ in status(directory) if label == "damaged"]
+    results = sweeps.resume(directory, study, progress=False)
+    assert json.loads(Live(directory).state(0))["counts"] == {"done": 8, "diverged": 4}
+    last = results.metrics.filter(results.metrics["member"].to_numpy() == 0)["step"].to_pylist()
+    assert last == list(longer(study).evaluation_steps)
+    assert results.to_xarray().sizes["step"] == len(last)
+    assert "after 24 steps" in results.report(directory / "report.html").read_text()
+
+
+def test_a_storage_has_the_scores_of_all_steps_as_another_study(run_of, tmp_path):
+    optuna = pytest.importorskip("optuna")
+    study, storage = plain.study(space=SPACE, select="best"), f"sqlite:///{tmp_path}/optuna.db"
+    directory, _ = run_of(study, storage=storage)
+    results = sweeps.extend(directory, study, steps=MANY, progress=False, storage=storage)
+    assert optuna.get_all_study_names(storage) == ["study", "study, 24 steps"]
+    trials = optuna.load_study(study_name="study, 24 steps", storage=storage).trials
+    assert sorted(trial.value for trial in trials) == sorted(results.final().tolist())
+    assert all(len(trial.intermediate_values) == len(longer(study).evaluation_steps) for trial in trials)
+
+
+class Loader:
+    """Batches that hold their number, from the first at each reading."""
+
+    def __iter__(self):
+        return (np.full(2, number, np.float32) for number in range(5))
+
+
+def test_a_stream_goes_on_at_its_batch(run_of):
+    trial = plain.trial._replace(
+        data=sweeps.Data(Loader(), None),
+        init=lambda config, key: {"sum": jax.numpy.float32(0)},
+        step=lambda config, state, batch, key: ({"sum": 2 * state["sum"] + batch[0]}, {"batch": batch[0]}),
+        evaluate=lambda config, state, data: {"test/loss": state["sum"] + config.alpha},
+    )
+    study = plain.study(
+        space={"alpha": [0.1, 0.2]}, trial=trial, metric="test/loss", steps=7, evaluate_every=1
+    )
+    directory, _ = run_of(study)
+    results = sweeps.extend(directory, study, steps=13, progress=False)
+    seen = results.metrics.filter(results.metrics["member"].to_numpy() == 1)["batch"].to_pylist()
+    assert seen == [step % 5 for step in range(13)]
+    once = dataclasses.replace(study, trial=trial._replace(data=sweeps.Data(iter(Loader()), None)))
+    with pytest.raises(
+        sweeps.StudyError, match="train can be read again for more steps` must hold, but got a"
+    ):
+        sweeps.extend(directory, once, steps=20, progress=False)
+
+
+def test_the_command_gives_more_steps(tmp_path, capsys):
+    (tmp_path / "mine.py").write_text("from tests.sweeps import plain\nstudy = plain.study()\n")
+    (tmp_path / "mine.toml").write_text(f'study = "{tmp_path / "mine.py"}:study"\nkeep_states = true\n')
+    kept, other = str(tmp_path / "kept"), str(tmp_path / "other")
+    words = ["seed=range(2)", "--members-per-chunk", "4", "--quiet", "--out"]
+    assert main(["run", str(tmp_path / "mine.toml"), *words, kept]) == 0
+    assert main(["extend", kept, "--steps", "24", "--quiet"]) == 0
+    assert main(["resume", kept, "--quiet"]) == 0 and main(["replay", kept, "5", "--quiet"]) == 0
+    assert main(["status", kept]) == 0
+    assert "6 members x 24 steps" in capsys.readouterr().out
+    assert "--steps 24" in (tmp_path / "kept" / "report.html").read_text()
+    assert main(["run", f"{tmp_path / 'mine.py'}:study", *words, other]) == 0
+    assert main(["extend", other, "--steps", "24", "--quiet"]) == 2
+    assert "(--again) does so" in capsys.readouterr().err
+    assert main(["extend", other, "--steps", "24", "--again", "--quiet"]) == 0
+    found, again = sweeps.load(kept), sweeps.load(other)
+    assert same(found, again) and set(found.members["status"].to_pylist()) == {"done"}
+    (tmp_path / "wrong.toml").write_text('study = "digits-mlp"\nkeep_states = 1\n')
+    assert main(["run", str(tmp_path / "wrong.toml")]) == 2
+    assert "keep_states is true or false" in capsys.readouterr().err
+
+
+def test_new_members_that_are_stopped_on_the_way_are_replayed(run_of, interrupted):
+    study = plain.study(space=SPACE, trial=plain.shuffled)
+    directory, _ = run_of(study)
+    interrupted(24, lambda: sweeps.extend(directory, study, space=MORE, steps=MANY, progress=False))
+    table = sweeps.load(directory).members
+    running = [row["member"] for row in table.to_pylist() if row["status"] == "running"]
+    assert running and min(running) >= 6  # old members come first
+    assert sweeps.replay(directory, running[0], study, progress=False).same
+    results = sweeps.resume(directory, study, progress=False)
+    assert set(results.members["status"].to_pylist()) == {"done"} and len(results.members) == 9
+
+
+def test_a_chunk_of_the_first_steps_that_is_damaged_is_made_again(run_of, tmp_path):
+    study = plain.study(space=SPACE)
+    whole = sweeps.run(longer(study), out=tmp_path / "whole", **KEPT)
+    directory, before = run_of(study)
+    first = directory / "chunks" / "0-0-0-12"
+    (first / "members.parquet").write_bytes(b"nothing")
+    results = sweeps.extend(directory, study, steps=MANY, progress=False)
+    assert same(results, whole) and states(directory) == states(tmp_path / "whole")
+    (first / "metrics.parquet").write_bytes(b"nothing")
+    assert same(sweeps.resume(directory, study, progress=False), whole)
+    assert (directory / "damaged" / "chunks" / "0-0-0-12-1").exists() and len(before) < len(files(directory))
