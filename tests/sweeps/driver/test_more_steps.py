@@ -500,3 +500,14 @@ def test_a_chunk_of_the_first_steps_that_is_damaged_is_made_again(run_of, tmp_pa
     (first / "metrics.parquet").write_bytes(b"nothing")
     assert same(sweeps.resume(directory, study, progress=False), whole)
     assert (directory / "damaged" / "chunks" / "0-0-0-12-1").exists() and len(before) < len(files(directory))
+
+
+@pytest.mark.parametrize("spans", [3, 7])
+def test_states_are_kept_of_a_run_that_was_stopped(tmp_path, interrupted, spans):
+    study = plain.study(space=WITH_A_DIVERGED, trial=plain.shuffled)
+    whole = sweeps.run(study, out=tmp_path / "whole", **KEPT)
+    directory = tmp_path / "run"
+    interrupted(spans, lambda: sweeps.run(study, out=directory, **KEPT))
+    assert same(sweeps.resume(directory, study, progress=False), whole)
+    assert states(directory, FEW) == states(tmp_path / "whole", FEW)
+    assert sum(len(record["members"]) for record in checkpoints.newest(directory).values()) == 12
