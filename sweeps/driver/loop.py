@@ -165,12 +165,9 @@ def _request(origin: Origin, study: Study, settings: Settings, executor: Any) ->
         value = getattr(settings, word)
         if not isinstance(value, int) or value < 0:
             raise StudyError(f"`0 <= {word}` must hold and be a whole number, but got {brief(value)}")
-    if settings.keep_best and out is None:
-        raise StudyError(
-            f"`out` must be given to keep states, but got keep_best={settings.keep_best} and no out"
-        )
-    if settings.keep_states and out is None:
-        raise StudyError("`out` must be given to keep states, but got keep_states=True and no out")
+    for word in ("keep_best", "keep_states"):
+        if (value := getattr(settings, word)) and out is None:
+            raise StudyError(f"`out` must be given to keep states, but got {word}={value} and no out")
     if (finite(settings.checkpoint_minutes) or 0) <= 0:
         raise StudyError(
             f"`0 < checkpoint_minutes` must hold and be a finite number, but got "

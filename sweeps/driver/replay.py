@@ -79,11 +79,7 @@ def replay(directory: str | Path, member: int, study: Study, *, progress: bool =
             f"{directory}` tries again"
         )
     population = all_members(study, asked.sampling, asked.population, directory)
-    found = _rows(pq.read_table(folders[-1] / "members.parquet"), member)
-    if found["status"][0].as_py() == Status.DONE:  # perhaps with what the run had before it was given more
-        steps = store.interval(folders[-1]).stop
-        earlier = tuple(step for step in study.earlier_steps if step < steps)
-        study = dataclasses.replace(study, steps=steps, earlier_steps=earlier)
+    study = _as_it_ended(study, folders[-1], member)
     trained, now, settings = [], [], [store.read_setting(folder) for folder in folders]
     with (
         tempfile.TemporaryDirectory() as scratch,
@@ -113,6 +109,15 @@ def replay(directory: str | Path, member: int, study: Study, *, progress: bool =
         for line in manifest.differences(before, after)
     ]
     return Replay(member, metrics, replayed, same, list(dict.fromkeys(lines)))
+
+
+def _as_it_ended(study: Study, last: Path, member: int) -> Study:
+    """The study with the steps that it had when a member was done, perhaps before it was given more."""
+    if _rows(pq.read_table(last / "members.parquet"), member)["status"][0].as_py() != Status.DONE:
+        return study
+    steps = store.interval(last).stop
+    earlier = tuple(step for step in study.earlier_steps if step < steps)
+    return dataclasses.replace(study, steps=steps, earlier_steps=earlier)
 
 
 def _folders(directory: Path, member: int) -> list[Path]:
