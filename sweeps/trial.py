@@ -3,10 +3,11 @@
 import dataclasses
 import importlib
 import inspect
+import itertools
 import re
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from sweeps.errors import StudyError, brief, unknown
@@ -131,6 +132,8 @@ class Study:
             evaluated.
         batches: `shared` gives every member the same batches, so that members are compared on the
             same data; `per_seed` draws an order for each seed.
+        earlier_steps: how many steps a run of it had before it was given more, ascending; `sweeps.extend`
+            says so. Evaluations up to each stay where they were.
 
     Raises:
         StudyError: a value is out of bounds, a field of the space is not in the configuration, or the metric
@@ -148,6 +151,7 @@ class Study:
     samples: int | None = None
     evaluate_every: int | None = None
     batches: str = "shared"
+    earlier_steps: tuple[int, ...] = ()
 
     def __post_init__(self):
         _whole("steps", self.steps)
@@ -156,6 +160,12 @@ class Study:
                 _whole(name, getattr(self, name))
         if self.mode is None:
             object.__setattr__(self, "mode", _direction(self.metric))
+        ends = (0, *self.earlier_steps, self.steps)
+        if any(before >= after for before, after in itertools.pairwise(ends)):
+            raise StudyError(
+                f"`earlier_steps ascend and are fewer than steps={self.steps}` must hold, but got "
+                f"{brief(self.earlier_steps)}; sweeps.extend sets them"
+            )
         if self.where is not None and not callable(self.where):
             raise StudyError(f"`where is a function` must hold, but got {brief(self.where)}")
         one_of("mode", self.mode, ("max", "min"))
@@ -199,9 +209,17 @@ class Study:
     @property
     def evaluation_steps(self) -> tuple[int, ...]:
         """The step counts after which members are evaluated; the last is `steps`."""
+        found, before = list[int](), 0
+        for steps in (*self.earlier_steps, self.steps):
+            found += [step for step in self._evaluations(steps) if step > before]
+            before = steps
+        return tuple(found)
+
+    def _evaluations(self, steps: int) -> Iterable[int]:
+        """After which of so many steps members are evaluated."""
         if self.evaluate_every is None:
-            return tuple(sorted({-(-self.steps * i // 10) for i in range(1, 11)}))
-        return (*range(self.evaluate_every, self.steps, self.evaluate_every), self.steps)
+            return sorted({-(-steps * i // 10) for i in range(1, 11)})
+        return (*range(self.evaluate_every, steps, self.evaluate_every), steps)
 
 
 def _flat(space: Mapping[str, Any], known: Mapping[str, Field]) -> Iterator[tuple[str, Any]]:

@@ -35,6 +35,7 @@ RESUME_EXAMPLES = """examples:
 EXTEND_EXAMPLES = """examples:
   sweeps extend runs/mine seed='range(16)'
   sweeps extend runs/mine alpha='grid(0, 0.1, 0.2, 0.3)' --samples 128
+  sweeps extend runs/mine --steps 2000
 """
 
 
@@ -79,6 +80,7 @@ def _add_run(commands: Any) -> None:
     command.add_argument(
         "--keep-best", type=_whole, default=0, metavar="K", help="keep the final states of the K best members"
     )
+    _add_states(command)
     command.add_argument(
         "--checkpoint-minutes",
         type=_real,
@@ -129,19 +131,26 @@ def _add_resume(commands: Any) -> None:
 
 
 def _add_extend(commands: Any) -> None:
-    """`extend`: what is to have more members."""
+    """`extend`: what is to have more members, or more steps."""
     command = commands.add_parser(
         "extend",
-        help="add seeds, levels or samples to a run",
+        help="add seeds, levels, samples or steps to a run",
         description="Add members to a run, finished or stopped: more seeds, more levels of a field, more "
-        "samples. Name all values, those that there are too. What is there is not trained again. Stopped, "
-        "the extension goes on with resume.",
+        "samples. Name all values, those that there are too. Or give its members more steps, from the states "
+        "that --keep-states kept. What is there is not trained again. Stopped, the extension goes on with "
+        "resume.",
         epilog=EXTEND_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_directory(command)
     _add_trust(command)
     _add_changes(command)
+    command.add_argument(
+        "--again",
+        action="store_true",
+        help="for more steps, train members again from step 0 whose states were not kept",
+    )
+    _add_states(command)
     _add_limit(command)
     _add_storage(command)
     _add_devices(command)
@@ -265,6 +274,14 @@ def _add_storage(command: argparse.ArgumentParser) -> None:
         "--storage",
         metavar="URL",
         help="copy finished members into an Optuna storage, such as sqlite:///optuna.db, for its dashboard",
+    )
+
+
+def _add_states(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--keep-states",
+        action="store_true",
+        help="keep the final states of all members, for more steps later (extend --steps)",
     )
 
 

@@ -143,6 +143,7 @@ def _run(options: argparse.Namespace) -> int:
             executor=_executor(options),
             devices=_devices(options),
             progress=not options.quiet,
+            keep_states=options.keep_states or named.options.get("keep_states", False),
             **{name: getattr(options, name) for name in RUN_OPTIONS},
         )
         return run_as(Origin(named.name, reference), named.study, settings)
@@ -171,6 +172,7 @@ def _extend(options: argparse.Namespace) -> int:
 
     def train() -> Results:
         given = {"space": _space(options), "samples": options.samples, "steps": options.steps}
+        given |= {"again": options.again, "keep_states": options.keep_states}
         return extend(options.directory, study, **given, **_place(options, recorded))
 
     return _train("extend", train, options.directory, options.quiet)

@@ -1,9 +1,11 @@
-"""`extend`: more seeds, levels or samples for a run that there is."""
+"""`extend`: more seeds, levels, samples or steps for a run that there is."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from sweeps.driver.loop import check_minutes
 from sweeps.driver.session import Session, go_on
@@ -11,16 +13,20 @@ from sweeps.engine.rows import pending_rows
 from sweeps.errors import StudyError, brief
 from sweeps.executors.processes import begun, parse
 from sweeps.host.compilation import use_cache
+from sweeps.host.progress import clock
 from sweeps.host.signals import listening
 from sweeps.members.extension import Part
 from sweeps.members.population import Population, check_samples, seeds_of
 from sweeps.members.request import Request, request, request_again
+from sweeps.models import annealing
 from sweeps.results.results import Results
 from sweeps.results.storage import reachable
 from sweeps.space.domains import is_sampled, level_column, text
 from sweeps.space.values import as_text
 from sweeps.store import chunks as store
 from sweeps.store import derived
+from sweeps.store.failures import without_state
+from sweeps.store.statuses import Status
 from sweeps.trial import ENGINES, Study
 
 MOST_SAID = 5  # of values that are missing
@@ -33,19 +39,27 @@ def extend(
     space: Mapping[str, Any] | None = None,
     samples: int | None = None,
     steps: int | None = None,
+    again: bool = False,
+    keep_states: bool = False,
     executor: Any = None,
     devices: Sequence[Any] | None = None,
     max_minutes: float | int | None = None,
     progress: bool = True,
     storage: str | None = None,
 ) -> Results:
-    """Adds members to a run, finished or stopped.
+    """Adds members to a run, finished or stopped, or gives its members more steps.
 
     What is there stays as it is, bit for bit, and is not trained again; members that failed are tried again,
     as `resume` does. New members have the ids after it, and train on as many devices as the run began with,
     in chunks no wider. What was asked for before is in the manifest, under `earlier`; `resume`, `replay` and
     `Results.model` take the study as it was then or as it is now (where functions are among the new levels,
     as it is now, since a manifest has their names alone).
+
+    Given more steps, members go on from their final states, where the run kept them (`keep_states`), and are
+    `running` until they have come to the new end, those excepted that diverged. They come to the numbers that
+    a run of all the steps has, bit for bit in the same setting; evaluations up to the step at which the run
+    had ended stay where they were. States that are lost, or were never kept (`again`), are made again by
+    training from step 0. What `keep_best` kept gives way to the best after all steps.
 
     Args:
         directory: the run directory.
@@ -54,7 +68,9 @@ def extend(
             the run had the one seed 0.
         samples: how many joint draws, or points of a search, there are to be in all: `random` and `sobol` go
             on in their sequences, `tpe` and `gp` from what they know. None takes the run's.
-        steps: not yet: a run keeps few final states, so that members would be trained anew.
+        steps: how many steps members are to have in all. None takes the run's.
+        again: whether members whose final states were not kept may be trained again for more steps.
+        keep_states: whether the states after these steps are kept, of a run that had kept none.
         executor: where to train, as in `run`.
         devices: the devices to go on with, as in `resume`.
         max_minutes: after how long to end, as in `run`; `resume` goes on.
@@ -66,7 +82,8 @@ def extend(
 
     Raises:
         StudyError: it is not a run directory, another process runs it, the study has changed, something of
-            the run would be left out, or nothing is new.
+            the run would be left out, or nothing is new; or states were not kept, and the message says what
+            training again would cost.
         KeyboardInterrupt: Ctrl-C, as in `run`.
         SystemExit: SIGTERM, likewise.
     """
@@ -74,6 +91,11 @@ def extend(
     directory, executor = Path(directory), parse(executor, devices)
     recorded = store.read_manifest(directory)
     wanted, changes = _wanted(directory, recorded, study, dict(space or {}), samples, steps)
+    if not again and not wanted.keep_states:
+        _refuse_lost_states(directory, recorded, wanted)
+    if keep_states:
+        wanted = _keeping(recorded, wanted, steps)
+        changes["keep_states"] = True
     if storage is not None:
         reachable(storage)
         wanted = wanted._replace(storage=storage)
@@ -93,9 +115,11 @@ def _wanted(
     steps: int | None,
 ) -> tuple[Request, dict[str, Any]]:
     """All members, those that are there first, and what the manifest says of them."""
-    _refuse_runs(recorded, steps)
+    _refuse_runs(recorded)
     before = request_again(recorded, study)
     larger = dataclasses.replace(before.study, space={**before.study.domains, **space})
+    if steps is not None:
+        larger = _longer(recorded, larger, steps)
     _refuse_fields(recorded, before.study, larger)
     check_samples(samples)
     had = recorded["samples"]
@@ -104,7 +128,7 @@ def _wanted(
             f"`samples >= {had}` must hold for a run that has so many, but got samples={samples}; it says "
             f"how many there are to be in all"
         )
-    part = Part(recorded["space"], had, recorded["members"])
+    part = Part(recorded["space"], had, recorded["members"], recorded["steps"])
     wanted = request(
         larger,
         before.sampling._replace(
@@ -113,24 +137,85 @@ def _wanted(
         name=recorded["study"],
         keep_best=recorded["keep_best"],
         checkpoint_minutes=recorded["checkpoint_minutes"],
+        keep_states=before.keep_states,
     )
-    if wanted.members == recorded["members"]:
+    if wanted.members == recorded["members"] and steps is None:
         raise StudyError(
             f"`something is new` must hold, but got the {recorded['members']} members that the run has; more "
-            f"seeds (seed='range(16)'), more levels of a field or more samples are"
+            f"seeds (seed='range(16)'), more levels of a field, more samples or more steps are"
         )
     _refuse_other_values(directory, wanted.population)
     return wanted, wanted.asked | {"earlier": [each._asdict() for each in wanted.sampling.earlier]}
 
 
-def _refuse_runs(recorded: Mapping[str, Any], steps: int | None) -> None:
-    """Raises a StudyError if this run, or its steps, cannot be extended."""
-    if steps is not None:
+def _longer(recorded: Mapping[str, Any], study: Study, steps: int) -> Study:
+    """The study with more steps."""
+    had = recorded["steps"]
+    if not isinstance(steps, int) or steps <= had:
         raise StudyError(
-            f"`more members` must be asked for, but got steps={brief(steps)}: the run has "
-            f"{recorded['steps']} steps, and not the states of all members to go on from; a new run takes "
-            f"--steps {brief(steps)}"
+            f"`steps > {had}` must hold for a run that has so many, but got {brief(steps)}; it says how many "
+            f"there are to be in all"
         )
+    if annealing.changes(study.trial.config):
+        raise StudyError(
+            f"`a configuration that stays as it is` must hold, but got one with values that change over all "
+            f"steps (sweeps.Schedule): with {steps} steps they would have been others from the first; start "
+            f"a new run with --steps {steps}"
+        )
+    if recorded["points_per_batch"] is not None:
+        raise StudyError(
+            f"`a search that does not learn` must hold for more steps, but got {recorded['search']}, whose "
+            f"points come from scores after {had} steps; a new run of {steps} begins with this one's points "
+            f"(--warm-start)"
+        )
+    return dataclasses.replace(study, steps=steps, earlier_steps=(*study.earlier_steps, had))
+
+
+def _keeping(recorded: Mapping[str, Any], wanted: Request, steps: int | None) -> Request:
+    """The request with final states kept, which all members have that are trained on."""
+    if steps is None and not wanted.keep_states:
+        raise StudyError(
+            f"`more steps` must be asked for to keep states from now on, but got none: members that have "
+            f"come to step {recorded['steps']} are without"
+        )
+    return wanted._replace(keep_states=True)
+
+
+def _refuse_lost_states(directory: Path, recorded: Mapping[str, Any], wanted: Request) -> None:
+    """Raises a StudyError if members would be trained again, and says what that costs."""
+    start, stop = recorded["steps"], wanted.study.steps
+    if start == stop:
+        return
+    table = derived.read(directory, "members", recorded["members"], ["member", "status"])
+    if table is None:
+        return
+    done = table["member"].to_numpy()[np.asarray(table["status"].to_pylist()) == Status.DONE]
+    lost = without_state(directory, done, {}, start, stop)
+    if len(lost):
+        cost, pace = len(lost) * start, _pace(directory)
+        took = "" if pace is None else f" (about {clock(cost * pace)}, by the times of the run's chunks)"
+        raise StudyError(
+            f"`the states of all members at step {start} are kept` must hold, but got {len(lost)} members "
+            f"without (keep_states=True, --keep-states, would have kept them): training these again from "
+            f"step 0 costs {cost:,} member-steps{took}, and changes nothing that is there; again=True "
+            f"(--again) does so"
+        )
+
+
+def _pace(directory: Path) -> float | None:
+    """Seconds for a member's step, by when chunks were committed; None if that tells nothing."""
+    found = []
+    for folder in store.readable(directory):
+        members, steps = store.read_file(folder / "members.parquet", ["member"]), store.interval(folder)
+        found.append(((folder / store.SETTING).stat().st_mtime, len(members) * (steps.stop - steps.start)))
+    if len(found) < 2:
+        return None
+    times, work = zip(*sorted(found), strict=True)
+    return (times[-1] - times[0]) / sum(work[1:]) if times[-1] > times[0] else None
+
+
+def _refuse_runs(recorded: Mapping[str, Any]) -> None:
+    """Raises a StudyError if this run cannot be extended."""
     if recorded["schedule"] is not None:
         raise StudyError(
             f"`a run without a schedule` must hold, but got one with {recorded['schedule']}, which has "

@@ -42,6 +42,7 @@ class Settings(NamedTuple):
     storage: str | None = None
     samples: int | None = None
     progress: bool = True
+    keep_states: bool = False
 
 
 class Origin(NamedTuple):
@@ -73,6 +74,7 @@ def run(
     storage: str | None = None,
     samples: int | None = None,
     progress: bool = True,
+    keep_states: bool = False,
 ) -> Results:
     """Trains every member of a study and returns what they found.
 
@@ -107,6 +109,8 @@ def run(
             into, for `optuna-dashboard` to show; nothing is read from it. Needs `out`.
         samples: how many joint draws of the sampled fields, or points of a search, instead of the study's.
         progress: whether to show progress on standard error.
+        keep_states: whether the states of all members that come to the last step are kept, from which
+            `extend` goes on to more steps; needs `out`, and the disk that `sweeps plan` says.
 
     Returns:
         The results; with `out`, its folder holds them too.
@@ -120,7 +124,7 @@ def run(
     """
     settings = Settings(
         out, search, schedule, executor, root_seed, devices, members_per_chunk, confirm, keep_best,
-        max_minutes, checkpoint_minutes, storage, samples, progress,
+        max_minutes, checkpoint_minutes, storage, samples, progress, keep_states,
     )  # fmt: skip
     return run_as(Origin(), study, settings)
 
@@ -161,10 +165,9 @@ def _request(origin: Origin, study: Study, settings: Settings, executor: Any) ->
         value = getattr(settings, word)
         if not isinstance(value, int) or value < 0:
             raise StudyError(f"`0 <= {word}` must hold and be a whole number, but got {brief(value)}")
-    if settings.keep_best and out is None:
-        raise StudyError(
-            f"`out` must be given to keep states, but got keep_best={settings.keep_best} and no out"
-        )
+    for word in ("keep_best", "keep_states"):
+        if (value := getattr(settings, word)) and out is None:
+            raise StudyError(f"`out` must be given to keep states, but got {word}={value} and no out")
     if (finite(settings.checkpoint_minutes) or 0) <= 0:
         raise StudyError(
             f"`0 < checkpoint_minutes` must hold and be a finite number, but got "
@@ -188,6 +191,7 @@ def _request(origin: Origin, study: Study, settings: Settings, executor: Any) ->
         name=origin.name,
         keep_best=settings.keep_best,
         checkpoint_minutes=settings.checkpoint_minutes,
+        keep_states=settings.keep_states,
     )
     if settings.confirm:
         fresh_seeds(study, settings.confirm)

@@ -1,5 +1,6 @@
 """One member trained again, in the numerical setting that its run recorded, and compared bit for bit."""
 
+import dataclasses
 import math
 import tempfile
 from pathlib import Path
@@ -21,6 +22,7 @@ from sweeps.store import checkpoints, manifest
 from sweeps.store import chunks as store
 from sweeps.store.checkpoints import Writer
 from sweeps.store.lock import locked
+from sweeps.store.statuses import Status
 from sweeps.trial import Study
 
 
@@ -77,6 +79,7 @@ def replay(directory: str | Path, member: int, study: Study, *, progress: bool =
             f"{directory}` tries again"
         )
     population = all_members(study, asked.sampling, asked.population, directory)
+    study = _as_it_ended(study, folders[-1], member)
     trained, now, settings = [], [], [store.read_setting(folder) for folder in folders]
     with (
         tempfile.TemporaryDirectory() as scratch,
@@ -106,6 +109,15 @@ def replay(directory: str | Path, member: int, study: Study, *, progress: bool =
         for line in manifest.differences(before, after)
     ]
     return Replay(member, metrics, replayed, same, list(dict.fromkeys(lines)))
+
+
+def _as_it_ended(study: Study, last: Path, member: int) -> Study:
+    """The study with the steps that it had when a member was done, perhaps before it was given more."""
+    if _rows(pq.read_table(last / "members.parquet"), member)["status"][0].as_py() != Status.DONE:
+        return study
+    steps = store.interval(last).stop
+    earlier = tuple(step for step in study.earlier_steps if step < steps)
+    return dataclasses.replace(study, steps=steps, earlier_steps=earlier)
 
 
 def _folders(directory: Path, member: int) -> list[Path]:

@@ -36,6 +36,7 @@ from sweeps.store.failures import beginnings, failed_members, forget, without_st
 from sweeps.store.lock import Lock
 from sweeps.store.rungs import Rung, read_rung, same, write_rung
 from sweeps.store.scores import judged_by, score_history, scores
+from sweeps.store.statuses import Status
 
 
 def run_in_memory(prepared: Prepared, written: dict[str, Any], display: Display, signals: Signals) -> Results:
@@ -100,7 +101,9 @@ def run_on_disk(plan: Plan, wanted: Request, lock: Lock, display: Display, train
         trainer: what trains chunks.
     """
     directory, population = lock.path.parent, plan.population
-    extension = Extension(directory)
+    extension, through = Extension(directory), _train_intervals if wanted.schedule is None else _train_rounds
+    if wanted.keep_best and len(wanted.ends) > 1:
+        best_states.forget_others(directory, store.committed_members(directory, Interval(*wanted.ends[-2:])))
     try:
         for grown, members in batches(wanted.study, wanted.sampling, population, directory):
             population = grown
@@ -112,12 +115,66 @@ def run_on_disk(plan: Plan, wanted: Request, lock: Lock, display: Display, train
             announce(directory, len(population), rows)
             committed = functools.partial(extension.commit, len(population), rows)
             now = plan._replace(population=population)
-            _train_rounds(now, wanted, members, directory, display, trainer, committed)
-        checkpoints.prune(directory, math.inf, beginnings(directory))
+            through(now, wanted, members, directory, display, trainer, committed)
+        end = wanted.study.steps if wanted.keep_states else math.inf
+        checkpoints.prune(directory, end, beginnings(directory))
         if wanted.keep_best:  # once more: a process may have died between its last commit and this
             best_states.prune(directory, wanted.keep_best, wanted.study.mode)
     finally:  # also after Ctrl-C: whoever looks finds tables of what was done
         derive(directory, len(population), functools.partial(pending_rows, population))
+
+
+def _train_intervals(
+    plan: Plan,
+    wanted: Request,
+    members: np.ndarray,
+    directory: Path,
+    display: Display,
+    trainer: Trainer,
+    committed: Callable[[], None],
+) -> None:
+    """Members from their first step to their last, by way of the ends that the run had before."""
+    study, population, groups = wanted.study, plan.population, plan.population.groups
+    chunks = planning.cut(groups, plan.devices, plan.most, only=members)
+    widths = {chunk.group: chunk.width for chunk in chunks}
+
+    def leave(chunk: Chunk, why: Failure) -> None:
+        give_up(directory, population, chunk, study.metric, plan.setting, why)
+
+    for steps in map(Interval, (0, *wanted.ends), wanted.ends):
+        done = store.committed_members(directory, steps)
+        spans = [chunk._replace(start=steps.start, stop=steps.stop) for chunk in _remaining(chunks, done)]
+        spans = _buildable(spans, plan.failures, leave, display)
+        if steps.start:
+            spans = _from_states(directory, spans, steps, display)
+        if spans:
+            finished = functools.partial(_finished, directory, wanted, display, committed)
+            trainer(population, spans, {}, finished)
+        if steps.stop < study.steps:
+            lost = store.members_with(directory, steps.stop, Status.DIVERGED, Status.FAILED)
+            display.expect(-len(np.intersect1d(members, lost)) * (study.steps - steps.stop))
+            members = np.setdiff1d(members, lost)
+            # As wide as before, for the bits that one run of all the steps would have.
+            chunks = planning.compact(groups, plan.devices, widths, members, narrower=False)
+
+
+def _from_states(directory: Path, spans: list[Chunk], steps: Interval, display: Display) -> list[Chunk]:
+    """Chunks that begin from states, those members apart whose states are not kept."""
+    left = np.concatenate([np.zeros(0, np.int64), *(chunk.members for chunk in spans)])
+    lost = without_state(directory, left, {}, *steps)
+    if not len(lost):
+        return spans
+    display.note(
+        f"states of {len(lost)} members at step {steps.start} are not kept: they are trained again from "
+        f"step 0, and what was found until then stays"
+    )
+    display.expect(len(lost) * steps.start)
+    parts = []
+    for chunk in spans:
+        gone = np.isin(chunk.members, lost)
+        parts += [chunk._replace(members=chunk.members[gone], again=True)] if gone.any() else []
+        parts += [chunk._replace(members=chunk.members[~gone])] if not gone.all() else []
+    return parts
 
 
 def _train_rounds(
@@ -129,12 +186,13 @@ def _train_rounds(
     trainer: Trainer,
     committed: Callable[[], None],
 ) -> None:
-    """Members from their first step to their last, those that the schedule stops excepted."""
+    """Members from their first step to their last, those excepted that the schedule stops."""
     study, population, groups = wanted.study, plan.population, plan.population.groups
     batch, points = members, len(members) // repeats(study)
     chunks = planning.cut(groups, plan.devices, plan.most, only=members)
     widths = {chunk.group: chunk.width for chunk in chunks}
-    ends = [*_rungs(wanted, points), study.steps]
+    rungs = schedule.rungs(wanted.schedule, study.steps, points, study.evaluation_steps)
+    ends = [*rungs, study.steps]
     sources: Mapping[int, int] = {}
 
     def leave(chunk: Chunk, why: Failure) -> None:
@@ -205,13 +263,6 @@ def _show(wanted: Request, directory: Path, members: pa.Table, metrics: pa.Table
             show(members, metrics, store.read_manifest(directory), wanted.storage)
         except StudyError as error:
             display.note(f"not copied to the storage: {error}")
-
-
-def _rungs(wanted: Request, points: int) -> tuple[int, ...]:
-    """The steps after which a batch of so many points is thinned out."""
-    if wanted.schedule is None:
-        return ()
-    return schedule.rungs(wanted.schedule, wanted.study.steps, points, wanted.study.evaluation_steps)
 
 
 def _decide(
@@ -290,4 +341,7 @@ def _finished(
         best_states.prune(directory, wanted.keep_best, wanted.study.mode)
     if wanted.storage is not None:
         members, metrics = store.read_chunk(directory / store.CHUNKS / chunk.name)
+        if chunk.start:  # with what was found before
+            metrics = store.read(directory, "metrics")
+            assert metrics is not None  # this chunk is committed
         _show(wanted, directory, members, metrics, display)

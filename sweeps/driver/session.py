@@ -143,6 +143,7 @@ def _written(examined: Examined, wanted: Request, members_per_chunk: int | None)
         "numerical_setting": None,
         "plan": None,
         "keep_best": wanted.keep_best,
+        "keep_states": wanted.keep_states,
         "checkpoint_minutes": wanted.checkpoint_minutes,
     }
 
@@ -172,6 +173,7 @@ def _check_readings(session: Session, examined: Examined, wanted: Request, confi
     data, sampling = examined.study.trial.data, wanted.sampling
     again = {
         "by each round of a schedule": wanted.schedule is not None,
+        "again for more steps": len(wanted.ends) > 1,
         "by each batch of a search": sampling.adaptive and sampling.batch < (sampling.samples or 0),
         "by each worker": session.executor is not None,
         "again to confirm the winner": confirm > 0,
@@ -308,7 +310,7 @@ def _extended(
     written = recorded | changes | {"digests": digests}
     if recorded["plan"] is not None:
         written["plan"] = recorded["plan"] | {"groups": len(examined.population.statics)}
-    asked = {name: written[name] for name in changes if name != "earlier"}
+    asked = {name: written[name] for name in changes if name not in ("earlier", "keep_states")}
     written["fingerprint"] = manifest.fingerprint(asked, digests)
     store.write_manifest(directory, written)
     return written

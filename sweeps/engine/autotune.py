@@ -12,7 +12,7 @@ from sweeps.data.streams import Block
 from sweeps.engine import chunks as planning
 from sweeps.engine import measurements
 from sweeps.engine import program as execute
-from sweeps.engine.bench import Bench
+from sweeps.engine.bench import Bench, state_bytes
 from sweeps.engine.chunks import Measurement, Memory
 from sweeps.engine.failure import describe
 from sweeps.engine.measurements import Known
@@ -141,9 +141,7 @@ def _first_that_fits(timed: _Timing, widths: list[int]) -> list[Measurement]:
 
 def _look(bench: Bench, per_device: int) -> Known:
     """What can be told of a program with nothing compiled, seen at a width that it may well run in."""
-    members, lowered = bench.members(1), bench.lowered("scan", per_device)
-    state = execute.carry_like(bench.program("scan"), bench.root, members, example_batch(bench.study)).state
-    member_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state)) // bench.mesh.size
+    members, lowered, member_bytes = bench.members(1), bench.lowered("scan", per_device), state_bytes(bench)
     loop = _usual_loop(lowered, bench, per_device)
     if loop == "scan":  # side by side, what a member's operation reads and writes is in the cache at once
         statics = bench.population.statics[bench.group]

@@ -81,6 +81,17 @@ class Bench(NamedTuple):
         return program.advance.lower(self.root, members, carry, self.train, np.int32(0), np.int32(1))
 
 
+def state_bytes(bench: Bench) -> int:
+    """What the state of one member takes.
+
+    Args:
+        bench: the study, its members and devices.
+    """
+    program, members = bench.program("scan"), bench.members(1)
+    carry = execute.carry_like(program, bench.root, members, example_batch(bench.study))
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(carry.state)) // bench.mesh.size
+
+
 def placed(population: Population, mesh: Any, ids: np.ndarray) -> execute.Members:
     """Members on the devices, each device its share of them.
 

@@ -27,6 +27,8 @@ class Chunk(NamedTuple):
         width: how many rows the program has; the rows past the members are padding.
         start: the step it begins after.
         stop: the step it ends with.
+        again: whether it is trained from step 0, since the states at its start are not kept; what was found
+            until then is there, and is not taken down again.
     """
 
     group: int
@@ -34,11 +36,22 @@ class Chunk(NamedTuple):
     width: int
     start: int = 0
     stop: int = 0
+    again: bool = False
 
     @property
     def name(self) -> str:
         """The name of its folder."""
         return f"{self.group}-{int(self.members[0])}-{self.start}-{self.stop}"
+
+    @property
+    def after(self) -> int:
+        """The step after which it is trained."""
+        return 0 if self.again else self.start
+
+    @property
+    def steps(self) -> int:
+        """How many steps it is trained."""
+        return self.stop - self.after
 
 
 class Measurement(NamedTuple):
@@ -138,7 +151,9 @@ def balanced(members: int, most: int, workers: int) -> int:
     return min(most, -(-members // (each * workers)))
 
 
-def compact(groups: np.ndarray, devices: int, widths: Mapping[int, int], only: np.ndarray) -> list[Chunk]:
+def compact(
+    groups: np.ndarray, devices: int, widths: Mapping[int, int], only: np.ndarray, narrower: bool = True
+) -> list[Chunk]:
     """Gathers what is left of a population into full chunks again.
 
     Each group keeps the width it was planned with, so that its program is used again and equal members have
@@ -149,6 +164,7 @@ def compact(groups: np.ndarray, devices: int, widths: Mapping[int, int], only: n
         devices: how many devices share a chunk; widths are multiples of it.
         widths: the width that each group was planned with.
         only: the ids that are left.
+        narrower: whether a group that is smaller takes a narrower program.
 
     Example:
         >>> chunks = compact(np.zeros(100, int), 2, {0: 16}, only=np.arange(0, 100, 10))
@@ -162,7 +178,7 @@ def compact(groups: np.ndarray, devices: int, widths: Mapping[int, int], only: n
     for group in np.unique(groups[order]):
         members = order[groups[order] == group]
         width = widths[int(group)]
-        while (half := -(-width // 2 // devices) * devices) >= len(members) and half < width:
+        while narrower and (half := -(-width // 2 // devices) * devices) >= len(members) and half < width:
             width = half
         chunks += [Chunk(int(group), members[at : at + width], width) for at in range(0, len(members), width)]
     return chunks

@@ -91,18 +91,19 @@ def commit(study: Study, directory: Path, keep_best: int, done: Sequence[tuple[C
     Raises:
         StudyError: it cannot be written.
     """
-    states = [trained.checkpoint for _, trained in done if trained.checkpoint is not None]
+    states, kept = [trained.checkpoint for _, trained in done if trained.checkpoint is not None], ""
     if states:
         state = checkpoints.joined(states)
+        kept = f"{done[0][0].name}-{len(state.members)}"
         with writing(str(directory / checkpoints.CHECKPOINTS)):
-            checkpoints.save(directory, f"{done[0][0].name}-{len(state.members)}", state)
+            checkpoints.save(directory, kept, state)
     for chunk, trained in done:
         if keep_best and trained.carry is not None:
             leaves = to_host(trained.carry.state, len(chunk.members))
             final = _final(study, directory, chunk, trained)
             best_states.keep(directory, keep_best, study.mode, chunk.members, final, leaves)
         store.commit(directory, chunk.name, trained.members, trained.metrics, trained.setting)
-        if trained.checkpoint is None:  # otherwise the next round begins from it
+        if checkpoint_name(chunk) != kept:  # from which the next round begins, or which stays
             checkpoints.remove(directory, checkpoint_name(chunk))
 
 

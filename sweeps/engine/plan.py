@@ -12,7 +12,7 @@ from sweeps.engine import autotune
 from sweeps.engine import chunks as planning
 from sweeps.engine import program as execute
 from sweeps.engine.autotune import Choice
-from sweeps.engine.bench import Bench, place
+from sweeps.engine.bench import Bench, place, state_bytes
 from sweeps.engine.chunks import Chunk
 from sweeps.engine.failure import Failure, check_group, describe
 from sweeps.engine.noticing import Notice, noticing
@@ -322,6 +322,8 @@ def report_plan(prepared: Prepared, members: int, member_steps: int) -> list[tup
     ]
     if choice.memory is not None:
         rows.append(("memory per member", f"{choice.memory.per_member / 2**10:.1f} KiB on its device"))
+    state = state_bytes(prepared.bench) * members / 2**20
+    rows.append(("states of all", f"up to {state:.1f} MiB on the disk, if they are kept (--keep-states)"))
     # Only the scan is one program whose memory the compiler counts; a step from the host needs no more.
     needed = max(each.bytes_per_device for each in choice.measurements if each.per_device == best.per_device)
     rows.append(("memory per device", f"{needed / 2**20:.1f} MiB"))

@@ -44,11 +44,13 @@ class Place(NamedTuple):
         directory: the run directory.
         writer: what writes its checkpoints.
         record: what says to others how far it is: its lock, or a worker's record.
+        keeps_states: whether the states after the last step stay.
     """
 
     directory: Path
     writer: Writer
     record: Lock | Record
+    keeps_states: bool = False
 
 
 class Trained(NamedTuple):
@@ -59,7 +61,7 @@ class Trained(NamedTuple):
         metrics: its rows of metrics.
         setting: the numerical setting it ran in.
         final: the score of every member by the evaluations of this interval, NaN where it diverged.
-        checkpoint: the states that the next round begins from; None after the last step.
+        checkpoint: the states that the next round begins from; after the last step those that stay, or None.
         carry: the stacked states, still on the devices; None before the last step.
     """
 
@@ -115,7 +117,7 @@ def train(
         return Checkpoint(step, chunk.members, host, list(evaluations), setting, chunk.start)
 
     for target in _targets(study, chunk):
-        if evaluations and target <= evaluations[-1][0]:
+        if target < step or (evaluations and target <= evaluations[-1][0]):
             continue
         if new:
             compiling()
@@ -129,7 +131,7 @@ def train(
             jax.block_until_ready(carry)
             pace.saw(chunk, stop - step, time.monotonic() - began)
             step = stop
-            display.chunk(chunk.name, Running(count, step - chunk.start, step, loss))
+            display.chunk(chunk.name, Running(count, step - chunk.after, step, loss))
             say()
             if place is not None and (signals.due or place.writer.due()):
                 place.writer.save(checkpoint_name(chunk), keep())
@@ -142,21 +144,23 @@ def train(
             place.record.say(said | {"step": step, "evaluating": True}, at_once=pace.evaluates_long())
         began = time.monotonic()
         values, carry = ready.program.evaluate(ready.members, carry, bench.evaluation, np.int32(step))
-        evaluations.append((step, {name: np.asarray(rows)[:count] for name, rows in values.items()}))
+        found = {name: np.asarray(rows)[:count] for name, rows in values.items()}
         pace.evaluated(time.monotonic() - began)
-        display.lead(_lead(study, ready.population, chunk, carry, evaluations), study.mode)
+        if step > chunk.start:  # otherwise it is there
+            evaluations.append((step, found))
+            display.lead(_lead(study, ready.population, chunk, carry, evaluations), study.mode)
         if new:
             display.compiled()
         new = False
         say()
-        if "train/loss" in values:
-            losses = evaluations[-1][1]["train/loss"]
+        if "train/loss" in found:
+            losses = found["train/loss"]
             loss = float(np.mean(losses[np.isfinite(losses)])) if np.isfinite(losses).any() else float("nan")
     _say_problem(display, place)
-    state = keep() if place is not None and chunk.stop < study.steps else None
+    state = keep() if place is not None and (chunk.stop < study.steps or place.keeps_states) else None
     trained = _trained(study, ready, chunk, carry, evaluations)
     diverged = trained.members["status"].to_pylist().count(Status.DIVERGED)
-    display.finish(chunk.name, count, chunk.stop - chunk.start, diverged, chunk.stop == study.steps)
+    display.finish(chunk.name, count, chunk.steps, diverged, chunk.stop == study.steps)
     return trained._replace(setting=setting, checkpoint=state)
 
 
@@ -195,7 +199,7 @@ def _first(
         found = _find(chunk, place.directory, sources, display)
     if found is None:
         carry = ready.program.init(bench.root, ready.members, example_batch(prepared.study))
-        return chunk.start, [], carry, setting
+        return 0, [], carry, setting
     if found.setting != setting:
         setting = setting | {"until_step": {str(found.step): found.setting}}
     carry = _on_devices(found, ready.program, bench, ready.members, chunk.width)
@@ -247,24 +251,27 @@ def checkpoint_name(chunk: Chunk) -> str:
 
 
 def _targets(study: Study, chunk: Chunk) -> list[int]:
-    """The steps of the interval after which members are evaluated; its last is one of them."""
+    """The steps of the interval after which members are evaluated; its last is one of them.
+
+    Means of step metrics begin anew at an evaluation, so what comes again to the start is evaluated there.
+    """
     inside = [step for step in study.evaluation_steps if chunk.start < step < chunk.stop]
-    return [*inside, chunk.stop]
+    return [*[chunk.start] * chunk.again, *inside, chunk.stop]
 
 
 def _find(chunk: Chunk, directory: Path, sources: Mapping[int, int], display: Display) -> Checkpoint | None:
     """What the chunk goes on from; None if it begins at step 0."""
     try:
-        found = checkpoints.in_flight(directory, chunk.members, chunk.start, chunk.stop)
+        found = checkpoints.in_flight(directory, chunk.members, chunk.start, chunk.stop, chunk.after)
         if found is not None:
             display.note(f"going on from the checkpoint at step {found.step}")
             return found
     except READING_ERRORS as error:
         display.note(
-            f"a checkpoint of chunk {chunk.name} cannot be read, so it starts anew at step {chunk.start}: "
+            f"a checkpoint of chunk {chunk.name} cannot be read, so it starts anew at step {chunk.after}: "
             f"{error}"
         )
-    if chunk.start == 0:
+    if chunk.after == 0:
         return None
     try:
         wanted = np.asarray([sources.get(member, member) for member in chunk.members.tolist()])

@@ -62,6 +62,7 @@ class Crew:
             str(self.directory),
             asked.sampling.root_seed,
             asked.keep_best,
+            asked.keep_states,
             asked.checkpoint_minutes,
             lock.holder(),
             pool.room(),
@@ -252,11 +253,10 @@ class Crew:
         """Says what became of a task, and returns what is to be done again."""
         task, why = assignment.task, outcome.failure
         chunk = task.chunk
-        count, steps = len(chunk.members), chunk.stop - chunk.start
         if why is None:
             last = chunk.stop == self.asked.study.steps
             self.display.lead(outcome.best, self.asked.study.mode)
-            self.display.finish(chunk.name, count, steps, outcome.diverged, last)
+            self.display.finish(chunk.name, len(chunk.members), chunk.steps, outcome.diverged, last)
             finished(chunk)
             return []
         assert self.pattern is not None  # it was planned
@@ -279,7 +279,7 @@ class Crew:
         for reference, assignment in list(self.running.items()):
             record, chunk = records.get(assignment.hand.name), assignment.task.chunk
             if record is not None and record.get("chunk") == chunk.name:
-                now = Running(len(chunk.members), record["step"] - chunk.start, record["step"], float("nan"))
+                now = Running(len(chunk.members), record["step"] - chunk.after, record["step"], float("nan"))
                 self.display.chunk(chunk.name, now)
             limit = self._limit(chunk, record is not None and record.get("evaluating", False))
             if assignment.silent(record) > limit:
@@ -299,7 +299,7 @@ class Crew:
         if evaluating:
             return SILENCE
         assert self.pattern is not None  # it was planned
-        expected = self.pattern.compile_seconds + (chunk.stop - chunk.start) * self.pattern.seconds_per_step
+        expected = self.pattern.compile_seconds + chunk.steps * self.pattern.seconds_per_step
         return LEAST_LIMIT + LIMIT_FACTOR * expected
 
     def _dismiss(self, hand: Hand) -> None:

@@ -53,7 +53,8 @@ class Alone:
         self.examined, self.wanted, self.devices = examined, wanted, devices
         self.display, self.signals, self.pace = display, signals, Pace()
         directory = lock.path.parent
-        self.place = Place(directory, Writer(directory, 60 * wanted.checkpoint_minutes), lock)
+        writer = Writer(directory, 60 * wanted.checkpoint_minutes)
+        self.place = Place(directory, writer, lock, wanted.keep_states)
 
     def plan(self, members_per_chunk: int | None, began: Began | None) -> Plan:
         """Measures and cuts.
@@ -178,7 +179,7 @@ def say_failure(display: Display, task: Task, why: Failure, parts: list[Task]) -
     """
     chunk, before = task.chunk, display.failed
     gone = 0 if parts else len(chunk.members)
-    display.leave(chunk.name, failed=gone, steps=chunk.stop - chunk.start)
+    display.leave(chunk.name, failed=gone, steps=chunk.steps)
     if not parts:
         if before < MOST_SAID:
             display.note(f"chunk {chunk.name} is given up with its {len(chunk.members)} members: {why.error}")

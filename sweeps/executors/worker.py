@@ -34,6 +34,7 @@ class Job(NamedTuple):
         directory: the run directory, on a path that all workers share.
         root_seed: what all randomness derives from.
         keep_best: how many of the best members' final states are kept.
+        keep_states: whether the final states of all members are kept.
         checkpoint_minutes: how long to train between two checkpoints.
         holder: what the lock says of the process that runs the directory.
         workers: how many workers there may be.
@@ -44,6 +45,7 @@ class Job(NamedTuple):
     directory: str
     root_seed: int
     keep_best: int
+    keep_states: bool
     checkpoint_minutes: float | int
     holder: dict[str, Any]
     workers: int
@@ -167,15 +169,15 @@ class Worker:
         job, folder = self.job, self.directory / store.CHUNKS / chunk.name
         # A record of nothing yet: what comes next may take the compiler a while.
         record = Record(self.directory, self.name, (self.directory / LOCK, job.holder), job.workers)
-        steps = len(chunk.members) * (chunk.stop - chunk.start)
-        display = Display(len(chunk.members), steps, shown=False)
+        display = Display(len(chunk.members), len(chunk.members) * chunk.steps, shown=False)
         try:
             record.say(
-                {"chunk": chunk.name, "members": len(chunk.members), "step": chunk.start, "steps": chunk.stop}
+                {"chunk": chunk.name, "members": len(chunk.members), "step": chunk.after, "steps": chunk.stop}
             )
             if not folder.exists():  # an earlier attempt may have come so far, and died before it said so
                 now = self._prepared(pattern, population)
-                place = Place(self.directory, Writer(self.directory, 60 * job.checkpoint_minutes), record)
+                writer = Writer(self.directory, 60 * job.checkpoint_minutes)
+                place = Place(self.directory, writer, record, job.keep_states)
                 trained = train(now, chunk, self.pace, display, self.signals, place, sources)
                 record.check()
                 commit(job.examined.study, self.directory, job.keep_best, [(chunk, trained)])

@@ -179,6 +179,14 @@ class Display:
         self._progress()
         self._update()
 
+    def expect(self, member_steps: int) -> None:
+        """Says that there is more to be trained than was said, or less.
+
+        Args:
+            member_steps: how many steps more.
+        """
+        self.member_steps = max(1, self.member_steps + member_steps)
+
     def stop(self, members: int) -> None:
         """Says that members were stopped.
 

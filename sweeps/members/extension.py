@@ -12,6 +12,7 @@ from sweeps.members.population import Population
 from sweeps.space.domains import Domain, Grid, listed_values, text
 from sweeps.space.grammar import as_domain
 from sweeps.space.values import object_column, restored
+from sweeps.store.manifest import lengths
 from sweeps.trial import Study
 
 
@@ -22,11 +23,13 @@ class Part(NamedTuple):
         space: the domain of every field, as text.
         samples: how many joint draws, or points; None where nothing was drawn.
         members: how many members it had.
+        steps: how many steps each of them; None, of an earlier version, is as many as afterwards.
     """
 
     space: Mapping[str, str]
     samples: int | None
     members: int
+    steps: int | None = None
 
 
 def parts(recorded: Mapping[str, Any]) -> tuple[Part, ...]:
@@ -66,9 +69,15 @@ def as_extended(recorded: Mapping[str, Any], study: Study) -> Study:
         recorded: the run's manifest.
         study: the study.
     """
-    said = {name: text(domain) for name, domain in study.domains.items()}
-    earlier = any(said == part.space for part in parts(recorded))
-    return with_space(study, recorded["space"]) if earlier else study
+    said, before = {name: text(domain) for name, domain in study.domains.items()}, parts(recorded)
+    if any(said == part.space for part in before):
+        study = with_space(study, recorded["space"])
+    earlier = lengths(recorded)[:-1]
+    if not earlier:
+        return study
+    steps = recorded["steps"] if study.steps in earlier else study.steps
+    ends = tuple(sorted({*earlier, *study.earlier_steps}))
+    return dataclasses.replace(study, steps=steps, earlier_steps=tuple(end for end in ends if end < steps))
 
 
 def arranged(whole: Population, earlier: Sequence[Population]) -> Population:

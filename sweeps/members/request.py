@@ -27,6 +27,7 @@ class Request(NamedTuple):
         checkpoint_minutes: how long to train between two checkpoints.
         storage: the URL of an Optuna storage that shows the run, or None; not written down, since it may hold
             a password.
+        keep_states: whether the final states of all members are kept.
     """
 
     study: Study
@@ -37,11 +38,18 @@ class Request(NamedTuple):
     keep_best: int
     checkpoint_minutes: float | int
     storage: str | None = None
+    keep_states: bool = False
 
     @property
     def members(self) -> int:
         """How many members the run will have in all."""
         return count(self.study, self.sampling, self.population)
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """The steps that members come to: the ends that the run had before it was given more, and its end."""
+        earlier = {part.steps or self.study.steps for part in self.sampling.earlier}
+        return tuple(sorted(earlier | {self.study.steps}))
 
     @property
     def configurations(self) -> int:
@@ -68,6 +76,7 @@ def request(
     name: str,
     keep_best: int = 0,
     checkpoint_minutes: float | int = 2,
+    keep_states: bool = False,
     recorded: Mapping[str, Any] | None = None,
 ) -> Request:
     """Finds the members of a run.
@@ -79,6 +88,7 @@ def request(
         name: what the run is called.
         keep_best: how many of the best members' final states are kept.
         checkpoint_minutes: how long to train between two checkpoints.
+        keep_states: whether the final states of all members are kept.
         recorded: the manifest of a run that was started earlier, which must have been asked for the same.
 
     Raises:
@@ -117,7 +127,8 @@ def request(
         asked["where"] = told_of_where(study, sampling, population)
     if recorded is not None:
         refuse_changes(recorded, {"where": None} | asked)
-    return Request(study, population, sampling, thinning, asked, keep_best, checkpoint_minutes)
+    found = Request(study, population, sampling, thinning, asked, keep_best, checkpoint_minutes)
+    return found._replace(keep_states=keep_states)
 
 
 def request_again(
@@ -149,6 +160,7 @@ def request_again(
         name=recorded["study"],
         keep_best=recorded["keep_best"],
         checkpoint_minutes=recorded["checkpoint_minutes"],
+        keep_states=recorded.get("keep_states", False),
         recorded=recorded,
     )
 

@@ -151,7 +151,8 @@ def batches(
     if not sampling.adaptive or sampling.samples is None:
         ends = [*(part.members for part in sampling.earlier), len(population)]
         for start, stop in zip([0, *ends], ends, strict=False):  # each part is cut into chunks by itself
-            yield population, np.arange(start, stop)
+            if start < stop:
+                yield population, np.arange(start, stop)
         return
     yield population, np.arange(len(population))
     ends = [*(part.samples or 0 for part in sampling.earlier), sampling.samples]

@@ -168,7 +168,7 @@ class Live:
         flight = [str(newest) for newest, *_ in filter(None, checkpoints.folders(self.directory))]
         decided = sorted(path.name for path in (self.directory / rungs.RUNGS).glob("[0-9]*.json"))
         announced = (self.directory / derived.TABLES[0]).exists()
-        seen = (chunks, flight, decided, self.manifest["members"], announced)
+        seen = (chunks, flight, decided, self.manifest["members"], self.manifest["steps"], announced)
         if seen == self.seen:
             return
         try:

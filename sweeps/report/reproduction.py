@@ -24,6 +24,8 @@ def recipe(manifest: Mapping[str, Any]) -> str:
     }
     reference = manifest.get("reference")
     if reference:
+        if manifest.get("earlier"):  # it was extended since it was started
+            reference = {**reference, "space": manifest["space"], "steps": manifest["steps"]}
         return _command(reference, options)
     words = "".join(f", {name}={value!r}" for name, value in options.items())
     space = manifest.get("space") or {}

@@ -1,11 +1,13 @@
 """A member whose final state was kept, loaded into the user's model."""
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -14,13 +16,20 @@ from sweeps.members.population import Population, config_of, with_values
 from sweeps.members.request import request_again
 from sweeps.members.sampling import all_members
 from sweeps.models.annealing import annealed
+from sweeps.store import checkpoints
 from sweeps.store.arrays import from_host
-from sweeps.store.best_states import KEPT, damage, kept_members, kept_states, load
+from sweeps.store.best_states import KEPT, best, damage, kept_members, kept_states, load
+from sweeps.store.checksums import READING_ERRORS
 from sweeps.trial import Study
 
 
 def load_kept(
-    directory: Path, manifest: Mapping[str, Any], study: Study, members: pa.Table, member: int | None
+    directory: Path,
+    manifest: Mapping[str, Any],
+    study: Study,
+    members: pa.Table,
+    finals: np.ndarray,
+    member: int | None,
 ) -> Any:
     """A member that was kept: the user's model with its final variables, or the final state.
 
@@ -29,6 +38,7 @@ def load_kept(
         manifest: what the run was.
         study: the study that was run.
         members: the rows of its members.
+        finals: what each of them scored.
         member: the id; None takes the best.
 
     Raises:
@@ -37,8 +47,9 @@ def load_kept(
     wanted = request_again(manifest, study)
     population = all_members(wanted.study, wanted.sampling, wanted.population, directory)
     if member is None:
-        best = kept_members(directory, manifest["mode"])
-        member = best[0] if best else 0
+        values = dict(zip(members["member"].to_pylist(), finals.tolist(), strict=True))
+        known = kept_members(directory, manifest["mode"]) or best(values, 1, manifest["mode"])
+        member = known[0] if known else 0
     # Population-based training may have changed its hyperparameters; the table has the last.
     row = members.filter(pc.field("member") == member).to_pylist()
     traced = [field.name for field in population.fields if field.traced and field.name in population.swept]
@@ -48,18 +59,30 @@ def load_kept(
 
 
 def _loaded(directory: Path, study: Study, population: Population, member: int, step: int) -> Any:
-    folder = directory / KEPT / str(member)
-    if not folder.exists():
-        kept = sorted(kept_states(directory))
-        how = f"there are {kept}" if kept else "none was kept; run with keep_best=3 (--keep-best 3)"
-        raise StudyError(f"`a member whose state was kept` must hold, but got {member}; {how}")
-    why = damage(folder)
-    if why is not None:
-        raise StudyError(
-            f"`a state that can be read` must hold, but {folder} is damaged: {why}; `sweeps resume "
-            f"{directory}` trains member {member} again"
-        )
     config = annealed(config_of(population, member), step, study.steps)
     like = jax.eval_shape(lambda key: study.trial.init(config, key), jax.random.key(0))
-    state = jax.tree.map(jnp.asarray, from_host(load(folder), like))
+    leaves = _leaves(directory, member, study.steps)[: len(jax.tree.leaves(like))]
+    state = jax.tree.map(jnp.asarray, from_host(leaves, like))
     return state if study.trial.model is None else study.trial.model(config, state)
+
+
+def _leaves(directory: Path, member: int, steps: int) -> list[np.ndarray]:
+    """The arrays of the state that a member ended in: of one of the best, or where all are kept."""
+    folder = directory / KEPT / str(member)
+    if folder.exists():
+        why = damage(folder)
+        if why is not None:
+            raise StudyError(
+                f"`a state that can be read` must hold, but {folder} is damaged: {why}; `sweeps resume "
+                f"{directory}` trains member {member} again"
+            )
+        return load(folder)
+    with contextlib.suppress(*READING_ERRORS):
+        found = checkpoints.at_rung(directory, np.asarray([member]), steps)
+        if found is not None:
+            return [
+                np.asarray(leaf[0]) for leaf in found.leaves
+            ]  # of what a chunk carries; the state comes first
+    kept = sorted(kept_states(directory))
+    how = f"there are {kept}" if kept else "none was kept; run with keep_best=3 (--keep-best 3)"
+    raise StudyError(f"`a member whose state was kept` must hold, but got {member}; {how}")

@@ -24,6 +24,7 @@ from sweeps.space.domains import (
 from sweeps.space.grammar import as_domain
 from sweeps.space.values import stored
 from sweeps.space.whole import IntLogUniform, IntUniform
+from sweeps.store.manifest import lengths
 from sweeps.store.statuses import Status
 
 NUMBER = "member"  # the user attribute that tells what is there already
@@ -180,6 +181,9 @@ def show(members: pa.Table, metrics: pa.Table, manifest: Mapping[str, Any], stor
             name.
     """
     metric, mode, select = manifest["metric"], manifest["mode"], manifest.get("select", "last")
+    name = manifest["study"]
+    if len(lengths(manifest)) > 1:  # what Optuna was told once stays, so more steps are another study there
+        name += f", {manifest['steps']} steps"
     curves: dict[int, dict[int, float]] = {member: {} for member in members["member"].to_pylist()}
     columns = (metrics[name].to_pylist() for name in ("member", "step", metric))
     for member, step, value in zip(*columns, strict=True):
@@ -199,7 +203,7 @@ def show(members: pa.Table, metrics: pa.Table, manifest: Mapping[str, Any], stor
         domains={name: as_domain(text, name) for name, text in manifest["space"].items() if name in swept},
         mode=mode,
         metric=metric,
-        study_name=manifest["study"],
+        study_name=name,
         storage=storage,
         numbers=members["member"].to_numpy(),
         states=states,

@@ -307,7 +307,7 @@ class Results:
         return imported("polars", "polars").from_arrow(labelled.joined(self.members, self.metrics))
 
     def model(self, study: Study, member: int | None = None) -> Any:
-        """A member whose final state was kept (`keep_best`), loaded into the user's model.
+        """A member whose final state was kept (`keep_best`, `keep_states`), loaded into the user's model.
 
         Args:
             study: the study that was run.
@@ -324,7 +324,7 @@ class Results:
             raise StudyError(
                 "`a run that was kept on the disk` must hold, but got one in memory; give it `out`"
             )
-        return load_kept(self.directory, self.manifest, study, self.members, member)
+        return load_kept(self.directory, self.manifest, study, self.members, self.final(), member)
 
     def report(self, path: str | Path, *, pareto: Mapping[str, str] | None = None) -> Path:
         """Writes the report: one HTML file that opens without a network and can be mailed.

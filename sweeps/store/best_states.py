@@ -76,6 +76,17 @@ def forget(directory: Path, member: int) -> None:
         discard(directory / KEPT / str(member))
 
 
+def forget_others(directory: Path, members: np.ndarray) -> None:
+    """Removes the states that are kept of other members than these.
+
+    Args:
+        directory: the run directory.
+        members: ids.
+    """
+    for member in set(kept_states(directory)).difference(members.tolist()):
+        forget(directory, member)
+
+
 def kept_members(directory: Path, mode: str) -> list[int]:
     """The members whose states are kept, best first.
 

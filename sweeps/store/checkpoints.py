@@ -170,7 +170,9 @@ def evaluations(directory: Path) -> list[pa.Table]:
     return found
 
 
-def in_flight(directory: Path, members: np.ndarray, start: int, stop: int) -> Checkpoint | None:
+def in_flight(
+    directory: Path, members: np.ndarray, start: int, stop: int, after: int | None = None
+) -> Checkpoint | None:
     """The newest rows of members inside an interval, from however many checkpoints.
 
     Args:
@@ -178,6 +180,7 @@ def in_flight(directory: Path, members: np.ndarray, start: int, stop: int) -> Ch
         members: ids.
         start: the step after which the interval begins.
         stop: the step with which it ends.
+        after: the step after which they are trained, earlier where that is done again; None takes the start.
 
     Returns:
         A checkpoint of these members; None unless all of them are found, at one step and evaluated after the
@@ -186,7 +189,7 @@ def in_flight(directory: Path, members: np.ndarray, start: int, stop: int) -> Ch
     found = {
         folder: record
         for folder, record in newest(directory).items()
-        if record["start"] == start and start < record["step"] <= stop
+        if record["start"] == start and (start if after is None else after) < record["step"] <= stop
     }
     return _gather(found, members)
 
@@ -284,7 +287,7 @@ def prune(directory: Path, step: float | int, keep: Mapping[int, Collection[int]
 
     Args:
         directory: the run directory.
-        step: the step; infinity for a run that is finished.
+        step: the step; infinity for a run that is finished and keeps no states.
         keep: step to members whose states at it stay; None keeps none.
     """
     for folder, record in newest(directory).items():

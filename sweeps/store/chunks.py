@@ -25,6 +25,7 @@ from sweeps.store.checksums import READING_ERRORS, Damaged
 from sweeps.store.durable import publish, writing
 from sweeps.store.manifest import MANIFEST as MANIFEST
 from sweeps.store.manifest import has_manifest as has_manifest
+from sweeps.store.manifest import lengths_of
 from sweeps.store.manifest import read_manifest as read_manifest
 from sweeps.store.manifest import write_manifest as write_manifest
 from sweeps.store.rungs import RUNGS, latest, stopped_members, warn_of_damage
@@ -246,6 +247,22 @@ def committed_members(directory: str | Path, steps: Interval) -> np.ndarray:
     return np.sort(np.concatenate(found)) if found else np.zeros(0, np.int64)
 
 
+def members_with(directory: Path, stop: int, *statuses: Status) -> np.ndarray:
+    """The ids of the members that an interval left with one of some statuses, ascending.
+
+    Args:
+        directory: the run directory.
+        stop: the step with which the interval ends.
+        *statuses: the statuses.
+    """
+    found = [np.zeros(0, np.int64)]
+    for folder in committed(directory):
+        if interval(folder).stop == stop:
+            rows = read_file(folder / "members.parquet", ["member", "status"])
+            found.append(rows["member"].to_numpy()[np.isin(rows["status"].to_pylist(), statuses)])
+    return np.sort(np.concatenate(found))
+
+
 def progress(directory: str | Path, steps: int) -> tuple[int, int, int]:
     """How many members came to the last step, how many steps were trained, and how many members diverged.
 
@@ -256,9 +273,10 @@ def progress(directory: str | Path, steps: int) -> tuple[int, int, int]:
     done = trained = diverged = 0
     for folder in committed(directory):
         status = read_file(folder / "members.parquet", ["status"])["status"].to_pylist()
-        done += status.count(Status.DONE)
+        start, stop = interval(folder)
+        done += status.count(Status.DONE) * (stop == steps)
         diverged += status.count(Status.DIVERGED)
-        trained += len(status) * (interval(folder).stop - interval(folder).start)
+        trained += len(status) * (stop - start)
     return done, trained, diverged
 
 
@@ -297,16 +315,17 @@ def merged(directory: Path, kind: str, folders: Sequence[Path], tables: list[pa.
     if kind == "members" and scheduled(directory, folders):
         warn_of_damage(directory, {interval(folder).start for folder in folders})
         stops = [interval(folder).stop for folder in folders]
-        return latest(tables, stops, stopped_members(directory))
+        return latest(tables, stops, stopped_members(directory), lengths_of(directory)[:-1])
     # A metric may be float32 in one chunk and float64 in another, which a later version has written.
     return pa.concat_tables(tables, promote_options="permissive").sort_by(ORDER[: 1 + (kind == "metrics")])
 
 
 def scheduled(directory: Path, folders: Sequence[Path]) -> bool:
-    """Whether members have several intervals, or are stopped after one.
+    """Whether members have several intervals, or are stopped after one, or are to go on after one.
 
     Args:
         directory: the run directory.
         folders: its committed chunks.
     """
-    return (directory / RUNGS).exists() or len({interval(folder) for folder in folders}) > 1
+    several = len({interval(folder) for folder in folders}) > 1
+    return several or (directory / RUNGS).exists() or len(lengths_of(directory)) > 1

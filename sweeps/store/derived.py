@@ -21,6 +21,7 @@ from sweeps.store import chunks as store
 from sweeps.store.checksums import READING_ERRORS, sealed, unsealed
 from sweeps.store.chunks import KINDS, ORDER, committed, read_file, scheduled
 from sweeps.store.durable import replace, writing
+from sweeps.store.manifest import lengths_of
 from sweeps.store.rungs import RUNGS
 from sweeps.store.statuses import Status
 
@@ -256,15 +257,16 @@ def _chunks(directory: Path) -> dict[str, str] | None:
 
 
 def _decisions(directory: Path) -> str:
-    """One word for what was decided."""
-    found = hashlib.sha256()
+    """One word for what was decided, and for the ends of a run that was given more steps."""
+    ends = lengths_of(directory)
+    found = hashlib.sha256(repr(ends).encode() if len(ends) > 1 else b"")
     for path in sorted((directory / RUNGS).glob("[0-9]*.json")):
         found.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return found.hexdigest()
 
 
 def _merged(directory: Path, count: int, pending: Pending) -> Iterator[pa.Table]:
-    """The rows of the members of a run with a schedule, whose intervals must be seen together."""
+    """The rows of the members of a run with several intervals, which must be seen together."""
     found = store.read(directory, "members")
     assert found is not None  # there are chunks of several intervals
     missing = pending(np.setdiff1d(np.arange(count), found["member"].to_numpy()))

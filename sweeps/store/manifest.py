@@ -63,6 +63,32 @@ def read_manifest(directory: str | Path) -> dict[str, Any]:
     return found
 
 
+def lengths(manifest: Mapping[str, Any]) -> tuple[int, ...]:
+    """How many steps a run had before each time that it was given more, and how many it has now.
+
+    Args:
+        manifest: what the run is.
+
+    Example:
+        >>> lengths({"steps": 24, "earlier": [{"steps": 12}, {"steps": 24}]})
+        (12, 24)
+    """
+    earlier = {part.get("steps") or manifest["steps"] for part in manifest.get("earlier", ())}
+    return tuple(sorted(earlier | {manifest["steps"]}))
+
+
+def lengths_of(directory: Path) -> tuple[int, ...]:
+    """What `lengths` says of a run directory; nothing if it has no manifest that can be read.
+
+    Args:
+        directory: the run directory.
+    """
+    try:
+        return lengths(_found(directory)[0])
+    except (StudyError, KeyError):
+        return ()
+
+
 def damage(directory: Path) -> str | None:
     """What is wrong with the manifest of a run directory, or with its copy; None if nothing is.
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from sweeps.store.checksums import Damaged, sealed, unsealed
 from sweeps.store.durable import replace, writing
+from sweeps.store.manifest import lengths_of
 from sweeps.store.statuses import Status
 
 RUNGS = "rungs"
@@ -137,9 +138,12 @@ def damage(directory: Path, starts: Collection[int] = ()) -> dict[Path, str]:
 
     Args:
         directory: the run directory.
-        starts: the steps that chunks begin after; something was decided at all of them but 0.
+        starts: the steps that chunks begin after; something was decided at all of them but 0, and those at
+            which a run had ended before it was given more.
     """
-    missing = {step for step in starts if step and not any((directory / RUNGS).glob(f"[0-9]*-{step}.json"))}
+    decided = {step for step in starts if step}
+    decided -= set(lengths_of(directory)) if decided else set()
+    missing = {step for step in decided if not any((directory / RUNGS).glob(f"[0-9]*-{step}.json"))}
     found = {directory / RUNGS / f"*-{step}.json": "is missing" for step in missing}
     for path in (directory / RUNGS).glob("[0-9]*.json"):
         try:
@@ -178,20 +182,24 @@ def _records(directory: Path) -> Iterator[dict[str, Any]]:
             continue  # who reports on the run says so
 
 
-def latest(tables: list[pa.Table], stops: list[int], stopped: dict[int, int]) -> pa.Table:
+def latest(
+    tables: list[pa.Table], stops: list[int], stopped: dict[int, int], ends: Collection[int] = ()
+) -> pa.Table:
     """One row per member, of the last of its intervals.
 
     Args:
         tables: rows of members, each table of one interval.
         stops: the step at which each interval ends.
         stopped: the members that were stopped, and where.
+        ends: the steps at which the run had ended before it was given more: who was done then is no longer.
     """
-    rows = pa.concat_tables(tables, promote_options="default")
+    rows, stop = pa.concat_tables(tables, promote_options="permissive"), np.repeat(stops, [*map(len, tables)])
     members = rows["member"].to_numpy()
-    order = np.lexsort((np.repeat(stops, [len(table) for table in tables]), members))
-    last = np.append(members[order][1:] != members[order][:-1], True)
-    rows = rows.take(pa.array(order[last]))
+    order = np.lexsort((stop, members))
+    last = order[np.append(members[order][1:] != members[order][:-1], True)]
+    rows = rows.take(pa.array(last))
     status = np.asarray(rows["status"].to_pylist(), dtype=object)
+    status = np.where((status == Status.DONE) & np.isin(stop[last], list(ends)), Status.RUNNING, status)
     at = np.asarray([stopped.get(member, -1) for member in rows["member"].to_pylist()])
     ended = (status == Status.RUNNING) & (at >= 0)
     columns: dict[str, Any] = {

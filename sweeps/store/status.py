@@ -68,7 +68,8 @@ def status(directory: str | Path) -> list[tuple[str, str]]:
         kept[record["step"]].append(len(record["members"]))
     for step, sizes in sorted(kept.items()):
         chunks = f" in {len(sizes)} chunks" if len(sizes) > 1 else ""
-        rows.append(("checkpoint", f"{sum(sizes)} members{chunks} at step {step}"))
+        last = step == manifest["steps"] and manifest.get("keep_states")
+        rows.append(("states kept" if last else "checkpoint", f"{sum(sizes)} members{chunks} at step {step}"))
     rows += _failures(directory) if counts[Status.FAILED] else []
     damaged = repair.described(directory, arrays=False)
     rows += [("damaged", line) for line in damaged]

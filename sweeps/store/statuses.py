@@ -8,7 +8,8 @@ class Status(enum.StrEnum):
 
     Attributes:
         PENDING: it has not been trained yet.
-        RUNNING: it is done with a round of a schedule, and goes on in the next.
+        RUNNING: it is done with a round of a schedule and goes on in the next, or with the steps that the run
+            had before it was given more.
         DONE: it was trained to the last step.
         STOPPED: a schedule stopped it.
         DIVERGED: its loss or a parameter was not finite any more, or its loss too large.

@@ -50,7 +50,20 @@ REFUSED = {
     "an unknown field": ({"space": {"alhpa": [1.0]}}, "alhpa"),
     "nothing new": ({"space": {"seed": [1, 0]}}, "something is new` must hold, but got the 6 members"),
     "nothing": ({}, "something is new` must hold, but got the 6 members that the run has"),
-    "steps": ({"steps": 24}, "more members` must be asked for, but got steps=24: the run has 12 steps"),
+    "fewer steps": (
+        {"steps": 11},
+        "steps > 12` must hold for a run that has so many, but got 11; it says how",
+    ),
+    "as many steps": ({"steps": 12}, "steps > 12` must hold for a run that has so many, but got 12"),
+    "steps without states": (
+        {"steps": 24},
+        r"states of all members at step 12 are kept` must hold, but got 6 members without \(keep_states="
+        r"True.*costs 72 member-steps.* again=True \(--again\) does so",
+    ),
+    "states of no more steps": (
+        {"space": FOUR, "keep_states": True},
+        "more steps` must be asked for to keep states from now on, but got none: members that have come to",
+    ),
     "samples of levels": ({"samples": 5}, "samples` must only be given where a field is sampled"),
     "no number": ({"samples": 0}, "1 <= samples` must hold and be a whole number"),
 }
@@ -101,6 +114,7 @@ def test_another_default_is_refused(run_of):
     assert files(directory) == before
 
 
+@pytest.mark.parametrize("more", [{"space": FOUR}, {"steps": 24, "again": True}])
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -112,10 +126,47 @@ def test_another_default_is_refused(run_of):
         ({"confirm": 2}, "a run without confirm` must hold, but got one whose winner is confirmed on 2"),
     ],
 )
-def test_runs_that_have_chosen_are_refused(run_of, options, message):
+def test_runs_that_have_chosen_are_refused(run_of, options, message, more):
     directory, _ = run_of(plain.study(space=TWO), **options)
     with pytest.raises(StudyError, match=message):
-        sweeps.extend(directory, plain.study(space=TWO), space=FOUR, progress=False)
+        sweeps.extend(directory, plain.study(space=TWO), progress=False, **more)
+
+
+@dataclasses.dataclass(frozen=True)
+class Annealed:
+    learning_rate: sweeps.Schedule = sweeps.Linear(0.1, 0.0)
+    alpha: float = 0.1
+    width: int = 8
+
+
+def test_values_that_change_over_all_steps_are_refused_more(run_of):
+    study = plain.study(space=TWO, trial=plain.trial._replace(config=Annealed))
+    directory, before = run_of(study, keep_states=True)
+    with pytest.raises(StudyError, match="a configuration that stays as it is` must hold, but got one with"):
+        sweeps.extend(directory, study, steps=24, progress=False)
+    assert files(directory) == before and "earlier" not in store.read_manifest(directory)
+
+
+def test_a_search_that_learned_from_scores_is_refused_more_steps(run_of):
+    pytest.importorskip("optuna")
+    study = plain.study(space={"alpha": sweeps.uniform(0, 0.4)})
+    directory, _ = run_of(study, search=sweeps.tpe(points_per_batch=2), samples=4, keep_states=True)
+    with pytest.raises(
+        StudyError, match="a search that does not learn` must hold for more steps, but got tpe"
+    ):
+        sweeps.extend(directory, study, steps=24, progress=False)
+
+
+def test_states_are_kept_on_the_disk_alone():
+    with pytest.raises(StudyError, match="`out` must be given to keep states, but got keep_states=True"):
+        sweeps.run(plain.study(space=TWO), keep_states=True, **OPTIONS)
+
+
+def test_a_study_begins_with_no_steps_of_the_future():
+    for earlier in ((12,), (3, 2), (0,), (4, 4)):
+        with pytest.raises(StudyError, match="earlier_steps ascend and are fewer than steps=12` must hold"):
+            plain.study(earlier_steps=earlier)
+    assert plain.study(earlier_steps=(4, 8)).evaluation_steps[-1] == 12
 
 
 def test_searches_keep_their_points(run_of):

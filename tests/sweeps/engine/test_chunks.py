@@ -4,12 +4,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweeps.engine.chunks import (
+    Chunk,
     Measurement,
+    compact,
     cut,
     fastest,
     first_loop,
     first_width,
     fit_memory,
+    halved,
     ladder,
     next_width,
     widest,
@@ -101,3 +104,20 @@ def test_long_arithmetic_starts_with_members_in_turn_on_cpu_only():
     assert first_loop(1.2e8, accelerator=False) == "map"
     assert first_loop(2e7, accelerator=False) == "scan"
     assert first_loop(1e12, accelerator=True) == "scan"
+
+
+def test_a_small_rest_stays_as_wide_where_bits_are_to_stay():
+    groups, left = np.zeros(16, int), np.array([2, 5, 11])
+    chunks = [compact(groups, 2, {0: 8}, left, narrower) for narrower in (True, False)]
+    assert [(chunk.width, chunk.members.tolist()) for (chunk,) in chunks] == [
+        (4, [2, 5, 11]),
+        (8, [2, 5, 11]),
+    ]
+
+
+def test_a_chunk_that_is_trained_again_begins_at_step_0_and_keeps_its_name():
+    chunk = Chunk(0, np.arange(4), 4, 12, 20)
+    again = chunk._replace(again=True)
+    assert (chunk.after, chunk.steps, again.after, again.steps) == (12, 8, 0, 20)
+    assert chunk.name == again.name == "0-0-12-20"
+    assert all(half.again for half in halved(again, devices=1))

@@ -138,3 +138,12 @@ def test_times_are_as_on_a_clock(seconds, said):
 
 def test_large_numbers_are_short():
     assert [short(number) for number in (12.34, 1234, 4.56e6, 7.8e9)] == ["12.3", "1.23k", "4.56M", "7.8G"]
+
+
+def test_what_is_to_be_trained_besides_counts():
+    display = Display(4, 400, shown=False)
+    display.finish("0-0-0-100", 2, 100, 1)
+    display.expect(-100)
+    assert display.figures()["of"] == 300 and display.figures()["trained"] == 200
+    display.expect(100)
+    assert display.figures()["of"] == 400

@@ -127,3 +127,12 @@ def test_checkpoints_are_due_when_the_last_is_written_and_the_time_has_passed(tm
     assert writer.finish() is None
     now[0] = 230.0
     assert writer.due()
+
+
+def test_what_is_trained_again_is_found_before_its_interval_begins(tmp_path):
+    checkpoints.save(tmp_path, "0-1-10-20-2", checkpoint([1, 3], 5)._replace(start=10))
+    members = np.asarray([1, 3])
+    assert checkpoints.in_flight(tmp_path, members, 10, 20) is None
+    found = checkpoints.in_flight(tmp_path, members, 10, 20, after=0)
+    assert_equal(found, checkpoint([1, 3], 5))
+    assert checkpoints.in_flight(tmp_path, members, 0, 10) is None  # of another interval

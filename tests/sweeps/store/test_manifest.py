@@ -1,11 +1,13 @@
 import hashlib
 import json
 
+import pyarrow as pa
 import pytest
 
 from sweeps.errors import StudyError
 from sweeps.store import chunks as store
-from sweeps.store import manifest
+from sweeps.store import manifest, rungs
+from sweeps.store.statuses import Status
 
 DAMAGED = ("", "{", '{"format_version": 1, "study": "other"}', None)
 
@@ -48,3 +50,32 @@ def test_the_fingerprint_is_that_of_a_version_which_did_not_know_select():
     earlier = hashlib.sha256(json.dumps([asked, digests], sort_keys=True).encode()).hexdigest()
     assert manifest.fingerprint(asked | {"select": "last"}, digests) == earlier
     assert manifest.fingerprint(asked | {"select": "best"}, digests) != earlier
+
+
+def test_a_run_says_at_which_steps_it_had_ended_before(tmp_path):
+    assert manifest.lengths_of(tmp_path) == ()  # there is no manifest
+    directory = store.create(tmp_path / "run", {"steps": 24})
+    assert manifest.lengths_of(directory) == (24,)
+    # More members, in an earlier version, which had no more steps to say of; more steps; more members.
+    parts = [{"members": 4}, {"members": 6, "steps": 8}, {"members": 6, "steps": 24}]
+    manifest.write_manifest(directory, {"steps": 24, "earlier": parts})
+    assert manifest.lengths_of(directory) == (8, 24)
+
+
+def test_who_is_done_with_fewer_steps_than_the_run_has_goes_on(tmp_path):
+    directory = store.create(tmp_path / "run", {"steps": 24, "earlier": [{"steps": 8}]})
+    for first, stop, status in ((0, 8, "done"), (2, 8, "done"), (4, 8, "diverged"), (0, 24, "done")):
+        ids = pa.array([first, first + 1])
+        name = f"0-{first}-{8 if stop == 24 else 0}-{stop}"
+        rows = {"member": ids, "status": [status] * 2, "stopped_at": pa.nulls(2, pa.int32())}
+        store.commit(directory, name, pa.table(rows), pa.table({"member": ids, "step": [stop] * 2}), {})
+    found = store.read(directory, "members")
+    assert found is not None
+    assert found["status"].to_pylist() == ["done"] * 2 + ["running"] * 2 + ["diverged"] * 2
+    assert found["stopped_at"].to_pylist() == [None] * 6
+    assert store.progress(directory, 24) == (2, 6 * 8 + 2 * 16, 2)
+    assert store.members_with(directory, 8, Status.DIVERGED, Status.FAILED).tolist() == [4, 5]
+    # Nothing was decided at step 8, so that no decision is missing there.
+    assert rungs.damage(directory, {0, 8}) == {} and list(rungs.damage(directory, {4})) == [
+        directory / "rungs" / "*-4.json"
+    ]
