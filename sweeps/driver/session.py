@@ -95,10 +95,16 @@ def begin(
                 raise
             results = _found(directory, written, wanted)
             if temporary is not None:
-                tables, lineage = (results.members, results.metrics), wanted.schedule and results.lineage
-                errors = failures.errors(directory)
-                results = Results(written, tables=tables, failures=errors, kept_lineage=lineage)
+                results = _in_memory(results, written, wanted)
             return _ended(results, display)
+
+
+def _in_memory(results: Results, written: dict[str, Any], wanted: Request) -> Results:
+    """The results of a run whose directory is about to go."""
+    lineage = wanted.schedule and results.lineage
+    seconds = dict(zip(results.members["member"].to_pylist(), results.seconds().tolist(), strict=True))
+    tables, errors = (results.members, results.metrics), results.errors
+    return Results(written, tables=tables, failures=errors, kept_lineage=lineage, kept_seconds=seconds)
 
 
 def _found(directory: Path, written: dict[str, Any], wanted: Request) -> Results:

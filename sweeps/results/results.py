@@ -21,7 +21,7 @@ from sweeps.results.ranking import Best as Best
 from sweeps.results.ranking import Configuration as Configuration
 from sweeps.results.ranking import overlap_of, rank
 from sweeps.store import chunks as store
-from sweeps.store import derived, failures
+from sweeps.store import derived, durations, failures
 from sweeps.store.lineage import lineage, traced_back
 from sweeps.store.statuses import Status
 from sweeps.trial import Study
@@ -41,6 +41,7 @@ class Results:
         confirmation: the winner and the baseline on fresh seeds; None if they were not run.
         failures: why members failed, by their ids; None reads that from the directory too.
         kept_lineage: the lineage of a run that was in memory; None finds it in the directory.
+        kept_seconds: the seconds of a run that was in memory, by member; None finds them in the directory.
     """
 
     manifest: Mapping[str, Any]
@@ -49,6 +50,7 @@ class Results:
     confirmation: "Results | None" = None
     failures: Mapping[int, str] | None = None
     kept_lineage: pa.Table | None = None
+    kept_seconds: Mapping[int, float] | None = None
 
     def __repr__(self) -> str:
         where, run = f"in {self.directory}" if self.directory else "in memory", self.manifest
@@ -147,6 +149,22 @@ class Results:
         values = np.full(len(rows), np.nan)
         values[rows >= 0] = column[rows[rows >= 0]]
         return np.where(np.isfinite(values), values, np.nan)
+
+    def seconds(self) -> np.ndarray:
+        """How long it took to train and evaluate each member, in seconds; NaN where that was not recorded.
+
+        Members of a chunk are trained side by side on the devices of one process, and each has an equal share
+        of the seconds that the chunk took. Compiling does not count, nor what was lost when a run was killed.
+        A member that failed has none, and neither have members that earlier versions trained.
+
+        Returns:
+            One number per row of `members`.
+        """
+        ids = self.members["member"].to_numpy()
+        if self.kept_seconds is None and self.directory is not None:
+            return durations.member_seconds(self.directory, ids)
+        kept = self.kept_seconds or {}
+        return np.asarray([kept.get(member, np.nan) for member in ids.tolist()], np.float64)
 
     @property
     def metric_names(self) -> list[str]:
