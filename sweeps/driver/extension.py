@@ -116,8 +116,8 @@ def _wanted(
     )
     if wanted.members == recorded["members"]:
         raise StudyError(
-            f"`something is new` must hold, but got the {recorded['members']} members that the run has; more "
-            f"seeds (seed='range(16)'), more levels of a field or more samples are"
+            f"The run has these {recorded['members']} members already. Ask for more seeds "
+            f"(seed='range(16)'), more levels of a field or more samples."
         )
     _refuse_other_values(directory, wanted.population)
     return wanted, wanted.asked | {"earlier": [each._asdict() for each in wanted.sampling.earlier]}
@@ -127,21 +127,20 @@ def _refuse_runs(recorded: Mapping[str, Any], steps: int | None) -> None:
     """Raises a StudyError if this run, or its steps, cannot be extended."""
     if steps is not None:
         raise StudyError(
-            f"`more members` must be asked for, but got steps={brief(steps)}: the run has "
-            f"{recorded['steps']} steps, and not the states of all members to go on from; a new run takes "
-            f"--steps {brief(steps)}"
+            f"A run of {recorded['steps']} steps cannot be extended to {brief(steps)}: it has not kept the "
+            f"states of all members. Start a new run with --steps {brief(steps)}."
         )
     if recorded["schedule"] is not None:
         raise StudyError(
             f"`a run without a schedule` must hold, but got one with {recorded['schedule']}, which has "
-            f"chosen among the members that there were; a run without can be extended, and a new run of "
-            f"tpe or gp begins with this one's points (--warm-start)"
+            f"chosen among the members that there were; start a new run, which with tpe or gp may begin "
+            f"with the points of this one (--warm-start)"
         )
     if recorded["confirm"]:
         raise StudyError(
             f"`a run without confirm` must hold, but got one whose winner is confirmed on "
-            f"{recorded['confirm']} fresh seeds, and may be another afterwards; run it without, extend that, "
-            f"and confirm at last in a new run"
+            f"{recorded['confirm']} fresh seeds, and may be another afterwards; extend a run without it, and "
+            f"confirm in a new one"
         )
 
 

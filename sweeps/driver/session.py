@@ -165,8 +165,7 @@ def _ended(results: Results, display: Display) -> Results:
     if len(errors) == results.manifest["members"]:
         again = "" if there is None else f"; `sweeps resume {there}` tries them again"
         raise StudyError(
-            f"`a member can be trained` must hold, but got {len(errors)} that failed: "
-            f"{next(iter(errors.values()))}{again}"
+            f"All {len(errors)} members failed, the first with: {next(iter(errors.values()))}{again}"
         )
     how = "results.errors says why" if there is None else f"`sweeps status {there}` says why"
     display.note(f"{len(errors)} of {results.manifest['members']} members failed; {how}")

@@ -175,7 +175,7 @@ class Results:
         """The metric, or the study's if it is None; a StudyError names those there are if it is unknown."""
         metric = metric or str(self.manifest["metric"])
         if metric not in self.metric_names:
-            raise StudyError(f"`a metric of the run` must hold, but got {unknown(metric, self.metric_names)}")
+            raise StudyError(unknown("The run has no metric", metric, self.metric_names))
         return metric
 
     def configurations(self) -> list[Configuration]:
@@ -388,7 +388,7 @@ class Results:
         assert self.directory is not None  # without tables there is a directory
         table = derived.read(self.directory, kind, self.manifest["members"], tables=self._held)
         if table is None:
-            raise StudyError(f"`at least one finished chunk` must hold, but got none in {self.directory}")
+            raise StudyError(_nothing_finished(self.directory))
         return table
 
 
@@ -403,7 +403,7 @@ def load(directory: str | Path) -> Results:
     """
     found = Results(store.read_manifest(directory), Path(directory))
     if not store.committed(directory):
-        raise StudyError(f"`at least one finished chunk` must hold, but got none in {directory}")
+        raise StudyError(_nothing_finished(directory))
     fresh = Path(directory) / store.CONFIRMATION
     if store.has_manifest(fresh) and store.committed(fresh):
         try:
@@ -411,6 +411,10 @@ def load(directory: str | Path) -> Results:
         except StudyError as error:
             warnings.warn(f"the confirmation is left out: {error}", stacklevel=2)
     return found
+
+
+def _nothing_finished(directory: str | Path) -> str:
+    return f"Nothing is finished in {directory} yet. `sweeps resume {directory}` goes on with the run."
 
 
 def _drawing(name: str) -> Any:

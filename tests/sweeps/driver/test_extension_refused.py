@@ -48,9 +48,9 @@ REFUSED = {
         "the folds are those of the run` must hold, but got fold",
     ),
     "an unknown field": ({"space": {"alhpa": [1.0]}}, "alhpa"),
-    "nothing new": ({"space": {"seed": [1, 0]}}, "something is new` must hold, but got the 6 members"),
-    "nothing": ({}, "something is new` must hold, but got the 6 members that the run has"),
-    "steps": ({"steps": 24}, "more members` must be asked for, but got steps=24: the run has 12 steps"),
+    "nothing new": ({"space": {"seed": [1, 0]}}, "The run has these 6 members already"),
+    "nothing": ({}, "The run has these 6 members already. Ask for more seeds"),
+    "steps": ({"steps": 24}, "A run of 12 steps cannot be extended to 24"),
     "samples of levels": ({"samples": 5}, "samples` must only be given where a field is sampled"),
     "no number": ({"samples": 0}, "1 <= samples` must hold and be a whole number"),
 }
