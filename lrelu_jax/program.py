@@ -132,7 +132,7 @@ def _scan(one: _Equation) -> tuple[list[Any], list[Seen]]:
     if layers is None and names:
         raise ValueError(
             f"the steps of a scan must be told from layers, but the arrays that {names[0]} is scanned over "
-            "come from what cannot be followed; compute them outside the model"
+            "come from operations that cannot be followed; compute them outside the model"
         )
     if not layers:
         tallies = jax.tree.map(lambda counts: counts.sum(0), tallies)

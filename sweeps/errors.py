@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from typing import Any
 
 MOST_CHARACTERS = 80  # of a value in a message
+MOST_CHOICES = 20  # that are listed
 
 
 class StudyError(ValueError):
-    """What was asked for cannot be done; the message says what must hold and what was got."""
+    """What was asked for cannot be done; the message says why, and what can be done instead."""
 
 
 def imported(package: str, pip: str, purpose: str = "") -> Any:
@@ -49,10 +50,35 @@ def cut(text: str) -> str:
     return text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 1]}…"
 
 
-def unknown(name: Any, known: Iterable[str]) -> str:
-    """How a message names something unknown: what was got, and the nearest or all that exist."""
-    known = list(known)
+def quoted(text: str) -> str:
+    r"""How a message shows what a person wrote, on one line.
+
+    Example:
+        >>> print(quoted("it's"), quoted("a\0b"))
+        "it's" "a\x00b"
+    """
+    return f'"{cut(repr(text)[1:-1])}"'.replace("\\'", "'")
+
+
+def unknown(said: str, name: Any, known: Iterable[str]) -> str:
+    """Says that there is no such thing, and the nearest that there is, or all of them.
+
+    Args:
+        said: the sentence up to the name: `Unknown search`, `Config has no field`.
+        name: what was given.
+        known: what there is.
+
+    Example:
+        >>> print(unknown("Config has no field", "alhpa", ["alpha", "width"]))
+        Config has no field "alhpa". Did you mean "alpha"?
+        >>> print(unknown("Unknown search", "bayes", ["grid", "random", "tpe"]))
+        Unknown search "bayes". Choose grid, random or tpe.
+    """
+    known, given = list(known), quoted(name) if isinstance(name, str) else brief(name)
     nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5) if isinstance(name, str) else []
-    return f"{brief(name)}; " + (
-        f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(known) or 'none'}"
-    )
+    if nearest:
+        return f'{said} {given}. Did you mean "{nearest[0]}"?'
+    if not known:
+        return f"{said} {given}, and no other."
+    *others, last = known[:MOST_CHOICES] if len(known) <= MOST_CHOICES else [*known[:MOST_CHOICES], "…"]
+    return f"{said} {given}. Choose {', '.join(others)}{' or ' if others else ''}{last}."

@@ -175,9 +175,7 @@ class Study:
         space = dict(_flat(self.space, known))
         for name in space:
             if name not in ENGINES and name not in known:
-                raise StudyError(
-                    f"`a field of {self.trial.config.__name__}` must hold, but got {unknown(name, known)}"
-                )
+                raise StudyError(unknown(f"{self.trial.config.__name__} has no field", name, known))
         domains = {name: _named(name, known, as_domain(value, name)) for name, value in space.items()}
         for name, domain in domains.items():
             if isinstance(domain, Folds) != (name == "fold"):

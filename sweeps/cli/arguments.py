@@ -241,15 +241,13 @@ def _whole(word: str) -> int:
     except ValueError:  # no number, or one of more digits than Python reads
         number = None
     if number is None or abs(number) > MOST:
-        raise argparse.ArgumentTypeError(
-            f"`a whole number of at most 64 bits` must hold, but got {brief(word)}"
-        )
+        raise argparse.ArgumentTypeError(f"takes a whole number of at most 64 bits, but got {brief(word)}")
     return number
 
 
 def _path(word: str) -> Path:
     if "\0" in word:
-        raise argparse.ArgumentTypeError(f"`a path` must hold, but got {brief(word)}, with a zero byte in it")
+        raise argparse.ArgumentTypeError(f"takes a path, but got {brief(word)}, with a zero byte in it")
     return Path(word)
 
 
@@ -257,7 +255,7 @@ def _real(word: str) -> float:
     try:
         return float(word)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"`a number` must hold, but got {brief(word)}") from None
+        raise argparse.ArgumentTypeError(f"takes a number, but got {brief(word)}") from None
 
 
 def _add_limit(command: argparse.ArgumentParser) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.cli.tables import Column, aligned, print_table
-from sweeps.errors import StudyError
+from sweeps.errors import StudyError, quoted
 from sweeps.results.comparison import compare
 from sweeps.results.results import Results, load
 from sweeps.space.domains import Grid
@@ -42,10 +42,9 @@ def _sides(directory: Path, others: list[str]) -> tuple[Results, Results, tuple[
         return first, second, (parts[0].replace("=", " = "), parts[1].replace("=", " = "))
     if len(others) == 1 and not parts:
         return results, load(others[0]), (str(directory), others[0])
-    got = " ".join([str(directory), *others])
     raise StudyError(
-        f"`DIR DIR, or DIR FIELD=VALUE FIELD=VALUE` must hold, but got {got}; "
-        f"write sweeps compare {directory} alpha=0 alpha=0.1"
+        f"Compare two runs, or two values of a field: sweeps compare {directory} DIR, or "
+        f"sweeps compare {directory} alpha=0 alpha=0.1."
     )
 
 
@@ -53,7 +52,7 @@ def _condition(word: str) -> dict[str, Any]:
     field, _, text = word.partition("=")
     domain = as_domain(text, field)
     if not isinstance(domain, Grid) or len(domain.values) != 1:
-        raise StudyError(f"`FIELD=VALUE` must hold with one value, but got {word}")
+        raise StudyError(f"Give {field} one value, such as alpha=0.1, instead of {quoted(text)}.")
     return {field: domain.values[0]}
 
 

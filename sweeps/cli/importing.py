@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 from sweeps.engine.tracing import PACKAGES, where
-from sweeps.errors import StudyError, brief, cut
+from sweeps.errors import StudyError, cut, quoted
 
 
 def import_module(name: str) -> ModuleType:
@@ -24,10 +24,10 @@ def import_module(name: str) -> ModuleType:
         StudyError: there is no such module, or it raises.
     """
     if not all(part.isidentifier() for part in name.split(".")):
-        cure = "package.module:study or path/to/file.py:study would do"
+        cure = "Write package.module:study or path/to/file.py:study."
         if os.path.isfile(f"{name}.py"):
-            cure = f"{name}.py:… names the file"
-        raise StudyError(f"`STUDY names a module before its colon` must hold, but got {brief(name)}; {cure}")
+            cure = f"Name the file: {name}.py:study."
+        raise StudyError(f"{quoted(name)} is no module. {cure}")
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))  # as `python -m` has it
     can = f"`{cut(name)} can be imported`"
@@ -36,7 +36,7 @@ def import_module(name: str) -> ModuleType:
             return importlib.import_module(name)
         except ModuleNotFoundError as error:
             if error.name and (name == error.name or name.startswith(f"{error.name}.")):
-                raise StudyError(f"{can} must hold, but got: {error}; a file is file.py:study") from None
+                raise StudyError(f"{cut(str(error))}. Write file.py:study for a file.") from None
             raise
 
 
@@ -70,11 +70,11 @@ def import_file(path: Path) -> ModuleType:
         StudyError: there is none, another module has its name, or it raises.
     """
     if not os.path.isfile(path):
-        raise StudyError(f"`{path} is a file` must hold, but there is none")
+        raise StudyError(f"There is no file {quoted(str(path))}.")
     if _is_taken(path):
         raise StudyError(
-            f"`a study file has a name of its own` must hold, but got {path}, and {path.stem} is a module "
-            f"that others import; rename it, my_{path.stem.strip('_')}.py would do"
+            f"{path} has the name of a module that others import. Rename it, to "
+            f"my_{path.stem.strip('_')}.py say."
         )
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None and spec.loader is not None  # the name ends in .py

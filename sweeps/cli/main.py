@@ -21,7 +21,7 @@ from sweeps.driver.loop import Origin, Settings, resume, run_as
 from sweeps.driver.replay import replay
 from sweeps.driver.session import unreached
 from sweeps.engine.plan import examine, prepare, report_plan
-from sweeps.errors import StudyError, unknown
+from sweeps.errors import StudyError, quoted, unknown
 from sweeps.executors import ray_cluster
 from sweeps.host.compilation import count_programs, use_cache
 from sweeps.host.devices import cpu_cores, limit_threads, use_cpu_cores
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options, rest = parser.parse_known_args(arguments)
     if rest:  # argparse takes positionals up to the first option only
         if "fields" not in options or any(word.startswith("-") for word in rest):
-            parser.error(f"`a known argument` must hold, but got {' '.join(rest)}")
+            parser.error(f"unknown argument {' '.join(rest)}")
         options.fields += rest
     try:
         status = COMMANDS[options.command](options)
@@ -90,9 +90,7 @@ def _space(options: argparse.Namespace) -> dict[str, Any]:
     given: dict[str, Any] = {}
     for field, domain in map(_assignment, options.fields):
         if field in given:
-            raise StudyError(
-                f"`a field is given once` must hold, but got {field} twice; grid(…) lists values"
-            )
+            raise StudyError(f"{field} is given twice. List its values in one: {field}='grid(0, 0.1)'.")
         given[field] = domain
     return given
 
@@ -199,10 +197,7 @@ def _executor(options: argparse.Namespace, began: dict[str, Any] | None = None) 
             f"{options.executor or 'none'}"
         )
     if options.executor not in (None, *EXECUTORS):
-        raise StudyError(
-            f"`--executor is {', '.join(EXECUTORS)}` must hold, but got "
-            f"{unknown(options.executor, EXECUTORS)}"
-        )
+        raise StudyError(unknown("Unknown executor", options.executor, EXECUTORS))
     if options.executor is None:
         setting = began or {}
         one_core = (setting.get("platform"), setting.get("devices"), setting.get("threads")) == ("cpu", 1, 1)
@@ -323,7 +318,7 @@ def _list(options: argparse.Namespace) -> int:
 def _assignment(word: str) -> tuple[str, Any]:
     field, equals, value = word.partition("=")
     if not equals:
-        raise StudyError(f"`FIELD=DOMAIN` must hold, but got {word!r}; write alpha='linspace(0, 0.5, 16)'")
+        raise StudyError(f"Say what values {quoted(word)} takes, such as alpha='linspace(0, 0.5, 16)'.")
     return field, as_domain(value, field)
 
 

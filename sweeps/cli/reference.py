@@ -5,13 +5,13 @@ import contextlib
 import dataclasses
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from sweeps.cli.importing import files_of, import_file, import_module, own_code
 from sweeps.data.named import read_images
-from sweeps.errors import StudyError, brief, unknown
+from sweeps.errors import StudyError, brief, cut, quoted, unknown
 from sweeps.space.domains import text
 from sweeps.space.grammar import as_domain
 from sweeps.trial import Study
@@ -69,15 +69,14 @@ def _resolve(reference: str, images: str | None, within: tuple[Path, ...]) -> Re
     if not colon:
         known = ready_studies()
         if reference not in known:
-            forms = "a ready study, module:object, file.py:object or a .toml file"
-            raise StudyError(f"`STUDY is {forms}` must hold, but got {unknown(reference, known)}")
+            raise StudyError(_no_study(reference, known))
         where, attribute = f"sweeps.studies.{reference.replace('-', '_')}", "study"
     module = import_file(Path(where)) if where.endswith(".py") else import_module(where)
     with own_code(f"`{where} gives its {attribute}`", "mend it there"):
         study = getattr(module, attribute, None)
     if study is None:
         known = [name for name, value in vars(module).items() if isinstance(value, Study)]
-        raise StudyError(f"`{where} has the study named` must hold, but got {unknown(attribute, known)}")
+        raise StudyError(unknown(f"{where} has no study", attribute, known))
     if not isinstance(study, Study):
         raise StudyError(f"`{reference} is a sweeps.Study` must hold, but got a {type(study).__name__}")
     if images is not None:
@@ -90,6 +89,19 @@ def _resolve(reference: str, images: str | None, within: tuple[Path, ...]) -> Re
         reference if not colon else attribute if attribute != "study" else Path(where).stem.rpartition(".")[2]
     )
     return Reference(name or attribute, study, {})
+
+
+def _no_study(word: str, known: Collection[str]) -> str:
+    """What is said where a word without a colon names no ready study."""
+    if word.endswith(".py"):
+        return f"Add the study's name: {cut(word)}:study."
+    near = unknown("Unknown study", word, known)
+    if near.endswith("?"):
+        return near
+    return (
+        f"Unknown study {quoted(word)}. `sweeps list` shows those that are ready; your own is module:object, "
+        f"file.py:object or a .toml file."
+    )
 
 
 def rebuild(directory: Path, recorded: Mapping[str, Any], *, trust: bool = False, **changes: Any) -> Study:
@@ -175,7 +187,7 @@ def _from_toml(path: Path, images: str | None, within: tuple[Path, ...]) -> Refe
     """The study of a file, which may change that of another; `within` are those that name this one."""
     table = _table(path)
     if path.resolve() in within:
-        raise StudyError(f"`a study file names another study` must hold, but got {path}, which names itself")
+        raise StudyError(f"{path} names itself as its study. Name another.")
     named = _resolve(table["study"], images, (*within, path.resolve()))
     changes = {key: table[key] for key in STUDY_KEYS if key in table}
     if "metric" in table:
@@ -198,9 +210,9 @@ def _table(path: Path) -> dict[str, Any]:
         raise StudyError(f"`{path} is TOML` must hold, but got: {' '.join(str(error).split())}") from error
     for key, value in table.items():
         if key not in KINDS:
-            raise StudyError(f"`a key of a study file` must hold in {path}, but got {unknown(key, KINDS)}")
+            raise StudyError(unknown(f"{path} has the unknown key", key, KINDS))
         if type(value) is not (kind := KINDS[key]):
             raise StudyError(f"`{key} is {NAMES[kind]}` must hold in {path}, but got {brief(value)}")
     if "study" not in table:
-        raise StudyError(f'`study = "name"` must be in {path}, but got none')
+        raise StudyError(f'{path} names no study. Add a line such as study = "digits-mlp".')
     return table

@@ -40,7 +40,7 @@ def claiming(only: Sequence[str] = ()) -> dict[str, ModuleType]:
     found = {name: module for name, module in found.items() if getattr(module, "CLAIMS", ())}
     for name in only:
         if name not in found:
-            raise StudyError(f"`a ready study with claims` must hold, but got {unknown(name, found)}")
+            raise StudyError(unknown("There is no ready study with claims called", name, found))
     return {name: module for name, module in found.items() if not only or name in only}
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from sweeps.data.files import cifar10, mnist, standardise
 from sweeps.data.packaged import mnist_5k
-from sweeps.errors import StudyError, unknown
+from sweeps.errors import StudyError, quoted, unknown
 from sweeps.trial import Data
 
 KINDS = {"mnist": mnist, "fashion-mnist": mnist, "cifar10": cifar10}  # Fashion-MNIST comes in MNIST's format
@@ -29,10 +29,9 @@ def read_images(word: str) -> Data:
         return mnist_5k(image=True)
     kind, equals, path = word.partition("=")
     if kind not in KINDS:
-        known = [PACKAGED, *KINDS]
-        raise StudyError(f"`data is one of {', '.join(known)}` must hold, but got {unknown(kind, known)}")
+        raise StudyError(unknown("Unknown data", kind, [PACKAGED, *KINDS]))
     if not equals or not path:
-        raise StudyError(f"`KIND=PATH` must hold for data, but got {word!r}; write {kind}=path/to/{kind}")
+        raise StudyError(f"Add the folder of its files to {quoted(word)}: {kind}=path/to/{kind}.")
     try:
         return standardise(KINDS[kind](Path(path).expanduser()), axis=(0, 1, 2))
     except (OSError, ValueError) as error:

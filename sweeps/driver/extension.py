@@ -141,8 +141,8 @@ def _wanted(
     )
     if wanted.members == recorded["members"] and steps is None:
         raise StudyError(
-            f"`something is new` must hold, but got the {recorded['members']} members that the run has; more "
-            f"seeds (seed='range(16)'), more levels of a field, more samples or more steps are"
+            f"The run has these {recorded['members']} members already. Ask for more seeds "
+            f"(seed='range(16)'), more levels of a field, more samples or more steps."
         )
     _refuse_other_values(directory, wanted.population)
     return wanted, wanted.asked | {"earlier": [each._asdict() for each in wanted.sampling.earlier]}
@@ -219,14 +219,14 @@ def _refuse_runs(recorded: Mapping[str, Any]) -> None:
     if recorded["schedule"] is not None:
         raise StudyError(
             f"`a run without a schedule` must hold, but got one with {recorded['schedule']}, which has "
-            f"chosen among the members that there were; a run without can be extended, and a new run of "
-            f"tpe or gp begins with this one's points (--warm-start)"
+            f"chosen among the members that there were; start a new run, which with tpe or gp may begin "
+            f"with the points of this one (--warm-start)"
         )
     if recorded["confirm"]:
         raise StudyError(
             f"`a run without confirm` must hold, but got one whose winner is confirmed on "
-            f"{recorded['confirm']} fresh seeds, and may be another afterwards; run it without, extend that, "
-            f"and confirm at last in a new run"
+            f"{recorded['confirm']} fresh seeds, and may be another afterwards; extend a run without it, and "
+            f"confirm in a new one"
         )
 
 

@@ -50,10 +50,12 @@ def run_in_memory(prepared: Prepared, written: dict[str, Any], display: Display,
     """
     tables: list[tuple[pa.Table, pa.Table]] = []
     errors: dict[int, str] = {}
+    seconds: dict[int, float] = {}
     population, metric = prepared.population, prepared.study.metric
 
     def finish(chunk: Chunk, trained: Trained) -> None:
         tables.append((trained.members, trained.metrics))
+        seconds.update(dict.fromkeys(chunk.members.tolist(), trained.seconds / len(chunk.members)))
 
     def leave(chunk: Chunk, why: Failure) -> None:
         tables.append(failed_rows(population, chunk.members, metric))
@@ -73,7 +75,7 @@ def run_in_memory(prepared: Prepared, written: dict[str, Any], display: Display,
         pa.concat_tables(parts, promote_options="permissive") for parts in zip(*tables, strict=True)
     )
     ordered = members.sort_by(store.ORDER[:1]), metrics.sort_by(store.ORDER)
-    return Results(written, tables=ordered, failures=errors)
+    return Results(written, tables=ordered, failures=errors, kept_seconds=seconds)
 
 
 def _buildable(

@@ -95,10 +95,16 @@ def begin(
                 raise
             results = _found(directory, written, wanted)
             if temporary is not None:
-                tables, lineage = (results.members, results.metrics), wanted.schedule and results.lineage
-                errors = failures.errors(directory)
-                results = Results(written, tables=tables, failures=errors, kept_lineage=lineage)
+                results = _in_memory(results, written, wanted)
             return _ended(results, display)
+
+
+def _in_memory(results: Results, written: dict[str, Any], wanted: Request) -> Results:
+    """The results of a run whose directory is about to go."""
+    lineage = wanted.schedule and results.lineage
+    seconds = dict(zip(results.members["member"].to_pylist(), results.seconds().tolist(), strict=True))
+    tables, errors = (results.members, results.metrics), results.errors
+    return Results(written, tables=tables, failures=errors, kept_lineage=lineage, kept_seconds=seconds)
 
 
 def _found(directory: Path, written: dict[str, Any], wanted: Request) -> Results:
@@ -160,8 +166,7 @@ def _ended(results: Results, display: Display) -> Results:
     if len(errors) == results.manifest["members"]:
         again = "" if there is None else f"; `sweeps resume {there}` tries them again"
         raise StudyError(
-            f"`a member can be trained` must hold, but got {len(errors)} that failed: "
-            f"{next(iter(errors.values()))}{again}"
+            f"All {len(errors)} members failed, the first with: {next(iter(errors.values()))}{again}"
         )
     how = "results.errors says why" if there is None else f"`sweeps status {there}` says why"
     display.note(f"{len(errors)} of {results.manifest['members']} members failed; {how}")

@@ -102,7 +102,8 @@ def commit(study: Study, directory: Path, keep_best: int, done: Sequence[tuple[C
             leaves = to_host(trained.carry.state, len(chunk.members))
             final = _final(study, directory, chunk, trained)
             best_states.keep(directory, keep_best, study.mode, chunk.members, final, leaves)
-        store.commit(directory, chunk.name, trained.members, trained.metrics, trained.setting)
+        rows = trained.members, trained.metrics
+        store.commit(directory, chunk.name, *rows, trained.setting, trained.seconds)
         if checkpoint_name(chunk) != kept:  # from which the next round begins, or which stays
             checkpoints.remove(directory, checkpoint_name(chunk))
 

@@ -109,7 +109,5 @@ def check_group(study: Study, population: Population, group: int) -> Checked:
     values = traced_columns(population, member)
     checked = check(study, population.statics[group], values, population.membership)
     if study.metric not in checked.metrics:
-        raise StudyError(
-            f"`metric is reported by the trial` must hold, but got {unknown(study.metric, checked.metrics)}"
-        )
+        raise StudyError(unknown("The trial reports no metric", study.metric, checked.metrics))
     return checked

@@ -1,6 +1,6 @@
 """Trains one chunk in spans, from its start or its last checkpoint, and what a chunk has found."""
 
-import time
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +22,7 @@ from sweeps.engine.tracing import as_python_numbers, example_batch
 from sweeps.errors import StudyError
 from sweeps.host.progress import Display, Lead, Running
 from sweeps.host.signals import Signals
+from sweeps.host.stopwatch import Stopwatch
 from sweeps.members.population import Population
 from sweeps.ops.finite import non_finite_allowed
 from sweeps.store import checkpoints, manifest
@@ -63,6 +64,7 @@ class Trained(NamedTuple):
         final: the score of every member by the evaluations of this interval, NaN where it diverged.
         checkpoint: the states that the next round begins from; after the last step those that stay, or None.
         carry: the stacked states, still on the devices; None before the last step.
+        seconds: how long it took to train and evaluate, without compiling; NaN if that is not known.
     """
 
     members: pa.Table
@@ -71,6 +73,7 @@ class Trained(NamedTuple):
     final: np.ndarray
     checkpoint: Checkpoint | None
     carry: execute.Carry | None
+    seconds: float = math.nan
 
 
 @non_finite_allowed()
@@ -99,7 +102,7 @@ def train(
     """
     study, bench, count = prepared.study, prepared.bench, len(chunk.members)
     ready = _ready(prepared, chunk, place)
-    step, evaluations, carry, setting = _first(ready, prepared, chunk, place, sources or {}, display)
+    step, evaluations, carry, setting, watch = _first(ready, prepared, chunk, place, sources or {}, display)
     feed, loss = _feed(bench), float("nan")
     said = {"chunk": chunk.name, "members": count, "steps": chunk.stop}
     new, program, programs = pace.programs(chunk)
@@ -114,7 +117,7 @@ def train(
 
     def keep() -> Checkpoint:
         host = to_host(carry, count)
-        return Checkpoint(step, chunk.members, host, list(evaluations), setting, chunk.start)
+        return Checkpoint(step, chunk.members, host, list(evaluations), setting, chunk.start, watch.seconds)
 
     for target in _targets(study, chunk):
         if target < step or (evaluations and target <= evaluations[-1][0]):
@@ -124,12 +127,12 @@ def train(
         while step < target:
             batches, last = feed(step)
             stop = step + pace.span(chunk, min(target, last) - step)
-            began = time.monotonic()
-            carry = ready.program.advance(
-                bench.root, ready.members, carry, batches, np.int32(step), np.int32(stop)
-            )
-            jax.block_until_ready(carry)
-            pace.saw(chunk, stop - step, time.monotonic() - began)
+            with watch.running():
+                carry = ready.program.advance(
+                    bench.root, ready.members, carry, batches, np.int32(step), np.int32(stop)
+                )
+                jax.block_until_ready(carry)
+            pace.saw(chunk, stop - step, watch.lap)
             step = stop
             display.chunk(chunk.name, Running(count, step - chunk.after, step, loss))
             say()
@@ -142,10 +145,10 @@ def train(
             compiling()
         if place is not None and isinstance(place.record, Record):  # whoever waits for it is told why
             place.record.say(said | {"step": step, "evaluating": True}, at_once=pace.evaluates_long())
-        began = time.monotonic()
-        values, carry = ready.program.evaluate(ready.members, carry, bench.evaluation, np.int32(step))
-        found = {name: np.asarray(rows)[:count] for name, rows in values.items()}
-        pace.evaluated(time.monotonic() - began)
+        with watch.running():
+            values, carry = ready.program.evaluate(ready.members, carry, bench.evaluation, np.int32(step))
+            found = {name: np.asarray(rows)[:count] for name, rows in values.items()}
+        pace.evaluated(watch.lap)
         if step > chunk.start:  # otherwise it is there
             evaluations.append((step, found))
             display.lead(_lead(study, ready.population, chunk, carry, evaluations), study.mode)
@@ -161,7 +164,7 @@ def train(
     trained = _trained(study, ready, chunk, carry, evaluations)
     diverged = trained.members["status"].to_pylist().count(Status.DIVERGED)
     display.finish(chunk.name, count, chunk.steps, diverged, chunk.stop == study.steps)
-    return trained._replace(setting=setting, checkpoint=state)
+    return trained._replace(setting=setting, checkpoint=state, seconds=watch.seconds)
 
 
 class _Ready(NamedTuple):
@@ -191,19 +194,19 @@ def _first(
     place: Place | None,
     sources: Mapping[int, int],
     display: Display,
-) -> tuple[int, Evaluations, execute.Carry, dict[str, Any]]:
-    """The step that a chunk goes on from, its evaluations until then, its states, and its setting."""
+) -> tuple[int, Evaluations, execute.Carry, dict[str, Any], Stopwatch]:
+    """The step that a chunk goes on from, its evaluations until then, its states, setting and seconds."""
     bench, setting, found = prepared.bench, ready.setting, None
     if place is not None:
         place.writer.begin()
         found = _find(chunk, place.directory, sources, display)
     if found is None:
         carry = ready.program.init(bench.root, ready.members, example_batch(prepared.study))
-        return 0, [], carry, setting
+        return 0, [], carry, setting, Stopwatch()
     if found.setting != setting:
         setting = setting | {"until_step": {str(found.step): found.setting}}
     carry = _on_devices(found, ready.program, bench, ready.members, chunk.width)
-    return found.step, found.evaluations, carry, setting
+    return found.step, found.evaluations, carry, setting, Stopwatch(found.seconds)
 
 
 def _trained(

@@ -212,8 +212,8 @@ class Crew:
                 self._dismiss(hand)
                 if self.pattern is None and not self.measuring:
                     raise StudyError(
-                        f"`a worker can plan the study` must hold, but got none that has in {limit:.0f} s; "
-                        f"does a function of the trial wait for something?"
+                        f"No worker has planned the study in {limit:.0f} s. Does a function of the trial "
+                        f"wait for something?"
                     )
 
     def _false_start(self, hand: Hand, error: Exception) -> None:
@@ -221,7 +221,7 @@ class Crew:
         self._dismiss(hand)
         if self.false_starts >= FALSE_STARTS:
             raise StudyError(
-                f"`workers start` must hold, but got {self.false_starts} in a row that died: {error}"
+                f"Workers die as soon as they start, {self.false_starts} in a row: {error}"
             ) from error
 
     def _outcome(self, reference: Any, assignment: Assignment) -> Outcome:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple
 
-from sweeps.errors import StudyError
+from sweeps.errors import StudyError, unknown
 from sweeps.executors.fork_server import ForkServer, serving
 from sweeps.executors.pool import Died, Failed
 from sweeps.executors.ray_cluster import Ray, ray
@@ -165,10 +165,7 @@ def parse(executor: Any, devices: Sequence[Any] | None) -> Ray | Processes | Non
     """
     found = {"processes": Processes, "ray": ray}[executor]() if executor in ("processes", "ray") else executor
     if found is not None and not isinstance(found, Ray | Processes):
-        raise StudyError(
-            f"`executor is None, processes, ray, or what sweeps.ray(...) makes` must hold, but got "
-            f"{executor!r}"
-        )
+        raise StudyError(unknown("Unknown executor", executor, ("processes", "ray", "sweeps.ray(...)")))
     if isinstance(found, Processes) and devices is not None:
         raise StudyError(
             f"`devices is None` must hold with executor='processes', whose workers take a core each, but got "

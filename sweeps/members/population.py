@@ -305,9 +305,7 @@ def traced_columns(population: Population, members: np.ndarray) -> dict[str, np.
 def _check_required(values: Mapping[str, Any]) -> None:
     missing = [name for name, value in values.items() if value is dataclasses.MISSING]
     if missing:
-        raise StudyError(
-            f"`every field has a default or is in the space` must hold, but got neither for {missing}"
-        )
+        raise StudyError(f"Give {' and '.join(missing)} a default, or values in the space.")
 
 
 def _is_column(value: Any) -> bool:

@@ -98,7 +98,7 @@ class Steps:
 
     def __post_init__(self):
         if self.stages < 1:
-            raise ValueError(f"1 <= stages must hold, but got {self.stages}")
+            raise ValueError(f"`1 <= stages` must hold, but got {self.stages}")
 
     def at(self, progress: Any) -> Any:
         """The value when a share `progress` of the steps is done, from 0 to 1."""

@@ -40,9 +40,7 @@ def check_arguments(data: Any, model: Any, optimizer: Any, loss: Any, metrics: A
         )
     for name, metric in (metrics or {}).items():
         if name == "loss":
-            raise StudyError(
-                "`no metric is named loss` must hold: test/loss is the loss; choose another name"
-            )
+            raise StudyError("A metric cannot be named loss: test/loss is the loss. Choose another name.")
         if isinstance(metric, Mapping):
             raise StudyError(
                 f"`metrics are functions by name` must hold, but got a dict for {name}; write them side by "

@@ -41,11 +41,7 @@ def metric_against_field(results: Results, field: str, metric: str | None = None
     metric = results.check_metric(metric)
     values = results.final(metric)
     if field not in results.swept:
-        raise StudyError(
-            f"`a swept field` must hold, but got {unknown(field, results.swept)}"
-            if results.swept
-            else f"`a swept field` must hold, but got {field!r}; no field was swept"
-        )
+        raise StudyError(unknown("The run does not vary", field, results.swept))
     axis = axis_of(results, field)
     places = draws(results, results.configurations())
     found = marginal(axis, values, results.draws, places, results.overlap)
@@ -188,9 +184,7 @@ def save_figures(
     """
     for name in formats:
         if name not in FORMATS:
-            raise StudyError(
-                f"`a format of {', '.join(FORMATS)}` must hold, but got {unknown(name, FORMATS)}"
-            )
+            raise StudyError(unknown("Unknown format", name, FORMATS))
     metric = _file_name(results.manifest["metric"])
     drawn: dict[str, Any] = {}
     for field in results.swept:

@@ -27,6 +27,7 @@ from sweeps.report.progress import trajectories
 from sweeps.report.reproduction import circumstances, recipe
 from sweeps.report.schedule_panels import schedule, search_history, stopped
 from sweeps.report.sentence import answer, question
+from sweeps.report.time_panel import timing
 from sweeps.report.training_panels import curves, dead_units, divergences, slopes
 from sweeps.report.wording import count, scored_at, title
 from sweeps.results.results import Results
@@ -144,6 +145,7 @@ def _parts(study: Study, objectives: Mapping[str, str] | None) -> list[Part]:
         configurations(study),
         drawn,
         None if objectives is None else front(study, objectives),
+        timing(study),
         heatmap(study),
         parallel(study),
         importances(study),

@@ -203,6 +203,21 @@ def over(row: Any, noun: str = "seed") -> str:
     return count(row.folds, "fold") + f" of {count(row.seeds, noun)}" * (row.seeds > 1)
 
 
+def duration(seconds: float | int) -> str:
+    """A time in the unit that reads best, to three digits.
+
+    Args:
+        seconds: how long.
+
+    Example:
+        >>> duration(0.01234), duration(9.0), duration(200), duration(9000)
+        ('12.3 ms', '9 s', '3.33 min', '2.5 h')
+    """
+    units = (("h", 3600.0, 7200.0), ("min", 60.0, 120.0), ("s", 1.0, 0.1), ("ms", 1e-3, 0.0))
+    unit, size = next((unit, size) for unit, size, least in units if seconds >= least)
+    return f"{seconds / size:.3g} {unit}"
+
+
 def listing(names: Iterable[str], last: str = "and") -> str:
     """Names in a row: `alpha, width and depth`.
 

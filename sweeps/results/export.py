@@ -38,7 +38,7 @@ def write(results: Results, to: str, out: str | Path) -> list[Path]:
         StudyError: the format is unknown, what it needs is not installed, or the folder cannot be written.
     """
     if to not in FORMATS:
-        raise StudyError(f"`to is one of {', '.join(FORMATS)}` must hold, but got {unknown(to, FORMATS)}")
+        raise StudyError(unknown("Unknown format", to, FORMATS))
     writers = FORMATS[to](results)
     try:
         Path(out).mkdir(parents=True, exist_ok=True)

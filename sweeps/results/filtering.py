@@ -36,19 +36,15 @@ def matching(members: pa.Table, conditions: Mapping[str, Any]) -> np.ndarray:
     mask = np.ones(len(members), dtype=bool)
     for name, wanted in conditions.items():
         if name not in members.column_names:
-            raise StudyError(
-                f"`a column of members` must hold in a filter, but got {unknown(name, members.column_names)}"
-            )
+            raise StudyError(unknown("Members have no column", name, members.column_names))
         values = _listed(wanted)
         own = _matches(name, members[name], values)
         if not own.any():
-            raise StudyError(
-                f"`some member has that {name}` must hold, but got {_instead(members[name], wanted, values)}"
-            )
+            raise StudyError(_instead(name, members[name], wanted, values))
         mask &= own
     if not mask.any():
         said = ", ".join(f"{name}={reprlib.repr(wanted)}" for name, wanted in conditions.items())
-        raise StudyError(f"`some member meets all of {said}` must hold, but got none: each meets some only")
+        raise StudyError(f"No member has all of {said}; each of them is met by some.")
     return mask
 
 
@@ -96,14 +92,14 @@ def _near(found: np.ndarray, values: np.ndarray, tolerance: float) -> np.ndarray
     return np.any([np.abs(found - value) <= tolerance * np.abs(value) for value in around], axis=0)
 
 
-def _instead(column: pa.ChunkedArray, wanted: Any, values: list[Any]) -> str:
-    """What was asked for and what there is instead."""
+def _instead(name: str, column: pa.ChunkedArray, wanted: Any, values: list[Any]) -> str:
+    """That no member has what was asked for, and what there is instead."""
     there, given = column.drop_null().unique(), [value for value in values if value is not None]
     if pa.types.is_string(column.type) and given:
-        return unknown(str(given[0]), there.to_pylist())
+        return unknown(f"No member has the {name}", str(given[0]), there.to_pylist())
     if not given or not len(there) or pa.types.is_boolean(column.type):
         some = ", ".join(map(str, there.to_pylist()[:8])) or "none that are set"
-        return f"{reprlib.repr(wanted)}; there are {some}"
+        return f"No member has {name}={reprlib.repr(wanted)}. There are {some}."
     numbers = there.to_numpy(zero_copy_only=False)
     nearest = numbers[np.abs(numbers.astype(np.float64) - given[0]).argmin()]
-    return f"{reprlib.repr(wanted)}; the nearest is {nearest}"
+    return f"No member has {name}={reprlib.repr(wanted)}. The nearest is {nearest}."

@@ -49,11 +49,9 @@ def checked(objectives: Mapping[str, str], known: Sequence[str]) -> dict[str, st
         )
     for metric, mode in objectives.items():
         if metric not in known:
-            raise StudyError(f"`a metric of the run` must hold, but got {unknown(str(metric), known)}")
+            raise StudyError(unknown("The run has no metric", metric, known))
         if mode not in MODES:
-            raise StudyError(
-                f"`max or min` must hold for {metric} in a Pareto front, but got {unknown(str(mode), MODES)}"
-            )
+            raise StudyError(unknown(f"Unknown direction of {metric}:", mode, MODES))
     return dict(objectives)
 
 

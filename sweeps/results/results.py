@@ -21,7 +21,7 @@ from sweeps.results.ranking import Best as Best
 from sweeps.results.ranking import Configuration as Configuration
 from sweeps.results.ranking import overlap_of, rank
 from sweeps.store import chunks as store
-from sweeps.store import derived, failures
+from sweeps.store import derived, durations, failures
 from sweeps.store.lineage import lineage, traced_back
 from sweeps.store.statuses import Status
 from sweeps.trial import Study
@@ -41,6 +41,7 @@ class Results:
         confirmation: the winner and the baseline on fresh seeds; None if they were not run.
         failures: why members failed, by their ids; None reads that from the directory too.
         kept_lineage: the lineage of a run that was in memory; None finds it in the directory.
+        kept_seconds: the seconds of a run that was in memory, by member; None finds them in the directory.
     """
 
     manifest: Mapping[str, Any]
@@ -49,6 +50,7 @@ class Results:
     confirmation: "Results | None" = None
     failures: Mapping[int, str] | None = None
     kept_lineage: pa.Table | None = None
+    kept_seconds: Mapping[int, float] | None = None
 
     def __repr__(self) -> str:
         where, run = f"in {self.directory}" if self.directory else "in memory", self.manifest
@@ -148,6 +150,22 @@ class Results:
         values[rows >= 0] = column[rows[rows >= 0]]
         return np.where(np.isfinite(values), values, np.nan)
 
+    def seconds(self) -> np.ndarray:
+        """How long it took to train and evaluate each member, in seconds; NaN where that was not recorded.
+
+        Members of a chunk are trained side by side on the devices of one process, and each has an equal share
+        of the seconds that the chunk took. Compiling does not count, nor what was lost when a run was killed.
+        A member that failed has none, and neither have members that earlier versions trained.
+
+        Returns:
+            One number per row of `members`.
+        """
+        ids = self.members["member"].to_numpy()
+        if self.kept_seconds is None and self.directory is not None:
+            return durations.member_seconds(self.directory, ids)
+        kept = self.kept_seconds or {}
+        return np.asarray([kept.get(member, np.nan) for member in ids.tolist()], np.float64)
+
     @property
     def metric_names(self) -> list[str]:
         """The metrics that evaluations reported."""
@@ -157,7 +175,7 @@ class Results:
         """The metric, or the study's if it is None; a StudyError names those there are if it is unknown."""
         metric = metric or str(self.manifest["metric"])
         if metric not in self.metric_names:
-            raise StudyError(f"`a metric of the run` must hold, but got {unknown(metric, self.metric_names)}")
+            raise StudyError(unknown("The run has no metric", metric, self.metric_names))
         return metric
 
     def configurations(self) -> list[Configuration]:
@@ -370,7 +388,7 @@ class Results:
         assert self.directory is not None  # without tables there is a directory
         table = derived.read(self.directory, kind, self.manifest["members"], tables=self._held)
         if table is None:
-            raise StudyError(f"`at least one finished chunk` must hold, but got none in {self.directory}")
+            raise StudyError(_nothing_finished(self.directory))
         return table
 
 
@@ -385,7 +403,7 @@ def load(directory: str | Path) -> Results:
     """
     found = Results(store.read_manifest(directory), Path(directory))
     if not store.committed(directory):
-        raise StudyError(f"`at least one finished chunk` must hold, but got none in {directory}")
+        raise StudyError(_nothing_finished(directory))
     fresh = Path(directory) / store.CONFIRMATION
     if store.has_manifest(fresh) and store.committed(fresh):
         try:
@@ -393,6 +411,10 @@ def load(directory: str | Path) -> Results:
         except StudyError as error:
             warnings.warn(f"the confirmation is left out: {error}", stacklevel=2)
     return found
+
+
+def _nothing_finished(directory: str | Path) -> str:
+    return f"Nothing is finished in {directory} yet. `sweeps resume {directory}` goes on with the run."
 
 
 def _drawing(name: str) -> Any:

@@ -60,9 +60,7 @@ def early_stopping(
             f"min_delta={brief(min_delta)}"
         )
     if per not in PER:
-        raise StudyError(
-            f"`per is one of {', '.join(PER)}` must hold in early_stopping, but got {unknown(str(per), PER)}"
-        )
+        raise StudyError(unknown("early_stopping has no per", per, PER))
     return EarlyStopping(patience, delta, str(per))
 
 

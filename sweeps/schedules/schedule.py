@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from sweeps.errors import StudyError, brief, unknown
+from sweeps.errors import StudyError, brief, quoted, unknown
 from sweeps.schedules.decision import Decision as Decision
 from sweeps.schedules.decision import Standing as Standing
 from sweeps.schedules.early_stopping import EarlyStopping as EarlyStopping
@@ -25,6 +25,7 @@ from sweeps.schedules.replay import follow
 from sweeps.space.domains import Domain
 from sweeps.space.grammar import expression, written
 
+FORMS = "a name, or a name with settings, such as halving(eta=3)"
 Schedule: TypeAlias = Halving | Hyperband | PBT | PBTReplay | EarlyStopping
 CONSTRUCTORS: dict[str, Callable[..., Schedule]] = {
     "halving": halving, "hyperband": hyperband, "pbt": pbt, "early_stopping": early_stopping,
@@ -48,31 +49,24 @@ def parse(source: str) -> Schedule:
         >>> parse("halving(eta=4, min_steps=10)")
         Halving(eta=4, min_steps=10)
     """
-    try:
-        node = expression(source)
-    except StudyError:
-        node = ast.Constant(None)
+    node = expression(source, FORMS)
     call = node if isinstance(node, ast.Call) else ast.Call(node, [], [])
     if not isinstance(call.func, ast.Name):
-        raise StudyError(f"`a schedule such as halving(eta=3)` must hold, but got {brief(source)}")
+        raise StudyError(f"Cannot read {quoted(source)}. Write {FORMS}.")
     name = call.func.id
     if name not in CONSTRUCTORS:
-        raise StudyError(
-            f"`schedule is one of {', '.join(CONSTRUCTORS)}` must hold, but got {unknown(name, CONSTRUCTORS)}"
-        )
+        raise StudyError(unknown("Unknown schedule", name, CONSTRUCTORS))
     known = next(kind for kind, own in NAMES.items() if own == name)._fields  # pyright: ignore[reportAttributeAccessIssue]
     if call.args:
         raise StudyError(
-            f"`{name}({known[0]}=…)` must hold, every value with its name, but got {brief(source)}"
+            f"{name} takes values by their names: {name}({known[0]}=…). You wrote {quoted(source)}."
         )
     given = {}
     for keyword in call.keywords:
         if keyword.arg not in known:
-            raise StudyError(
-                f"`one of {', '.join(known)}` must hold in {name}, but got {unknown(str(keyword.arg), known)}"
-            )
+            raise StudyError(unknown(f"{name} has no setting", keyword.arg or "**", known))
         if keyword.arg in given:
-            raise StudyError(f"`{keyword.arg}=…` must be given once in {name}, but got {brief(source)}")
+            raise StudyError(f"{keyword.arg} is given twice in {quoted(source)}.")
         given[keyword.arg] = _literal(name, keyword.value, source)
     return CONSTRUCTORS[name](**given)
 
@@ -228,5 +222,5 @@ def _literal(name: str, node: ast.expr, source: str) -> Any:
         return ast.literal_eval(node)
     except (ValueError, TypeError, SyntaxError, RecursionError):
         raise StudyError(
-            f"`literal values` must hold in {name}, but got {brief(written(node, source))}"
+            f"{name} takes numbers and words, but {quoted(written(node, source))} is neither."
         ) from None

@@ -65,9 +65,7 @@ def checked(search: Any) -> Adaptive:
     """
     found = search if isinstance(search, Adaptive) else Adaptive(search)
     if found.name not in NAMES:
-        raise StudyError(
-            f"`search is one of {', '.join(NAMES)}` must hold, but got {unknown(str(found.name), NAMES)}"
-        )
+        raise StudyError(unknown("Unknown search", found.name, NAMES))
     count = found.points_per_batch
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise StudyError(f"`1 <= points_per_batch` must hold and be a whole number, but got {count!r}")

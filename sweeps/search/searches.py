@@ -110,7 +110,7 @@ def check(name: str) -> None:
         name: the name.
     """
     if name not in NAMES:
-        raise StudyError(f"`search is one of {', '.join(NAMES)}` must hold, but got {unknown(name, NAMES)}")
+        raise StudyError(unknown("Unknown search", name, NAMES))
 
 
 def make(

@@ -16,7 +16,7 @@ from sweeps.space.bounds import finite
 from sweeps.space.domains import is_number
 from sweeps.space.fields import Field, hashable, kind_of
 from sweeps.space.grammar import parse_value
-from sweeps.space.values import restored
+from sweeps.space.values import literal, restored
 
 
 def check_value(field: Field, value: Any) -> Any:
@@ -37,7 +37,7 @@ def check_value(field: Field, value: Any) -> Any:
     if origin is Literal:
         options = typing.get_args(kind)
         value = value.__name__ if inspect.isclass(value) else value  # a choice of classes is one of names
-        return one_of(f"field `{field.name}`", restored(value, options), options)
+        return one_of(field.name, restored(value, options), options)
     if inspect.isclass(kind) and issubclass(kind, enum.Enum):
         return _member(field.name, kind, value)
     if kind is tuple or origin is tuple:
@@ -45,7 +45,7 @@ def check_value(field: Field, value: Any) -> Any:
     if is_function(kind):
         return _function(field, value)
     if isinstance(value, float) and math.isnan(value):
-        raise StudyError(f"`field {field.name} is a number` must hold, but got nan; infinities are allowed")
+        raise StudyError(f"{field.name} takes numbers, and nan is none; infinities are allowed.")
     if kind is float and is_number(value) and (isinstance(value, float) or finite(value) is not None):
         return float(value)
     if kind is int and is_number(value) and (isinstance(value, int) or value.is_integer()):
@@ -55,8 +55,17 @@ def check_value(field: Field, value: Any) -> Any:
     if kind is str and isinstance(value, str):
         return str.__str__(value)  # `str` of an Enum's member would be its name with that of its class
     if kind in (float, int, bool, str):
-        raise StudyError(f"`field {field.name} is {kind.__name__}` must hold, but got {brief(value)}")
+        raise StudyError(_other(field.name, kind, value))
     return hashable(field.name, value)
+
+
+def _other(name: str, kind: type, value: Any) -> str:
+    """What is said of a value that is of another type than its field."""
+    if isinstance(value, list | tuple) and value:
+        listed = literal(tuple(value))
+        return f"{name} takes values, not a list: grid{listed} or choice{listed}."
+    what = {float: "a number", int: "a whole number", bool: "true or false", str: "text"}[kind]
+    return f"{name} takes {what}, but got {brief(value)}."
 
 
 def one_of(name: str, value: Any, options: tuple) -> Any:
@@ -71,9 +80,7 @@ def one_of(name: str, value: Any, options: tuple) -> Any:
         StudyError: it is none of them.
     """
     if value not in options:
-        names = [str(option) for option in options]
-        said = unknown(str(value), names)
-        raise StudyError(f"`{name} is one of {', '.join(names)}` must hold, but got {said}")
+        raise StudyError(unknown(f"Unknown {name}", value, [str(option) for option in options]))
     return value
 
 
@@ -121,9 +128,7 @@ def _member(name: str, kind: Any, value: Any) -> Any:
     try:
         return kind(value)
     except ValueError:
-        raise StudyError(
-            f"`field {name} is a {kind.__name__}` must hold, but got {unknown(str(value), kind.__members__)}"
-        ) from None
+        raise StudyError(unknown(f"Unknown {name}", value, kind.__members__)) from None
 
 
 def _tuple(field: Field, value: Any) -> tuple:
@@ -132,13 +137,12 @@ def _tuple(field: Field, value: Any) -> tuple:
         value = parse_value(value)
     if not isinstance(value, list | tuple):
         raise StudyError(
-            f"`field {field.name} is a tuple` must hold, but got {brief(value)}; several are "
-            f"grid((64, 64), (32,))"
+            f"{field.name} takes a tuple, but got {brief(value)}. Several are grid((64, 64), (32,))."
         )
     kinds = typing.get_args(field.kind) or (Any, ...)
     kinds = kinds[:1] * len(value) if kinds[1:] == (...,) else kinds
     if len(kinds) != len(value):
-        raise StudyError(f"`field {field.name} has {len(kinds)} elements` must hold, but got {brief(value)}")
+        raise StudyError(f"{field.name} takes a tuple of {len(kinds)}, but got {brief(value)}.")
     elements = [
         check_value(Field(f"{field.name}[{place}]", False, *kind_of(hint), dataclasses.MISSING), element)
         for place, (hint, element) in enumerate(zip(kinds, value, strict=True))

@@ -236,20 +236,20 @@ def _check_class(config: Any, within: tuple[type, ...]) -> None:
         )
     if config in within:
         raise StudyError(
-            f"`no configuration is within itself` must hold, but got {config.__name__} in itself"
+            f"{config.__name__} has a field of its own type. A configuration cannot be within itself."
         )
 
 
 def _check_name(name: str) -> None:
     if name in ENGINES:
         raise StudyError(
-            f"`no field named {name}` must hold: {name} is the engine's; say {name}={ENGINES[name]} in the "
-            f"space"
+            f"A field cannot be named {name}, which every study has. Leave it out, and say "
+            f"{name}={ENGINES[name]} in the space."
         )
     if name in COLUMNS:
         raise StudyError(
-            f"`no field named as a column of the results` must hold, but got {name}; other columns "
-            f"are {', '.join(other for other in COLUMNS if other != name)}"
+            f"A field cannot be named {name}, as a column of the results is. Others are "
+            f"{', '.join(other for other in COLUMNS if other != name)}."
         )
 
 

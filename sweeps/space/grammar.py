@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sweeps.errors import StudyError, brief, cut, unknown
+from sweeps.errors import StudyError, cut, quoted, unknown
 from sweeps.space.domains import (
     Domain,
     Grid,
@@ -28,6 +28,9 @@ from sweeps.space.domains import (
 from sweeps.space.folds import Folds, folds
 from sweeps.space.values import Value
 from sweeps.space.whole import int_log_uniform, int_uniform
+
+BRACKETS = {"(": ")", "[": "]", "{": "}"}
+FORMS = "a value, a list, linspace(start, stop, num), range(stop), uniform(low, high) or the like"
 
 
 def as_domain(value: Any, field: str = "") -> Domain:
@@ -90,9 +93,7 @@ def parse(source: str) -> Domain:
         return grid(*_literals(node, source)) if listed else grid(_literal(node, source))
     name = written(node.func, source)
     if name not in CONSTRUCTORS:
-        raise StudyError(
-            f"`one of {', '.join(CONSTRUCTORS)}` must be called, but got {unknown(name, CONSTRUCTORS)}"
-        )
+        raise StudyError(unknown("Unknown domain", name, CONSTRUCTORS))
     arguments = [_literal(argument, source) for argument in node.args]
     names = [str(keyword.arg) for keyword in node.keywords]
     keywords = {str(keyword.arg): _literal(keyword.value, source) for keyword in node.keywords}
@@ -104,7 +105,7 @@ def parse(source: str) -> Domain:
         raise
     except (TypeError, ValueError) as error:
         said = cut(" ".join(str(error).split()))
-        raise StudyError(f"`{FORM[name]}` must hold, but got {brief(source)} ({said})") from None
+        raise StudyError(f"Write {FORM[name]} instead of {quoted(source)}: {said}.") from None
 
 
 def parse_value(source: str) -> Value:
@@ -119,11 +120,12 @@ def parse_value(source: str) -> Value:
     return _literal(expression(source), source)
 
 
-def expression(source: str) -> ast.expr:
+def expression(source: str, forms: str = FORMS) -> ast.expr:
     """The syntax of a text, read as a Python expression, which it only looks like.
 
     Args:
         source: the text.
+        forms: what would do instead.
 
     Raises:
         StudyError: it does not even look like one.
@@ -132,7 +134,23 @@ def expression(source: str) -> ast.expr:
         with warnings.catch_warnings(action="ignore"):  # of Python code, which this is not
             return ast.parse(source.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise StudyError(f"`a value, a list or {FORMS}` must hold, but got {brief(source)}") from None
+        missing = _unclosed(source)
+        if missing is not None:
+            raise StudyError(f'Missing "{missing}" in {quoted(source)}.') from None
+        raise StudyError(f"Cannot read {quoted(source)}. Write {forms}.") from None
+
+
+def _unclosed(source: str) -> str | None:
+    """The bracket that closes what is open at the end of a text; None if it is not that which it lacks."""
+    waiting, quote = [], ""
+    for sign in source:
+        if quote or sign in "'\"":
+            quote = "" if sign == quote else quote or sign
+        elif sign in BRACKETS:
+            waiting.append(BRACKETS[sign])
+        elif sign in BRACKETS.values() and (not waiting or waiting.pop() != sign):
+            return None
+    return waiting[-1] if waiting and not quote else None
 
 
 def written(node: ast.expr, source: str) -> str:
@@ -165,7 +183,7 @@ def _literal(node: ast.expr, source: str) -> Value:
             return words
         case _:
             raise StudyError(
-                f"`a number, a word or a quoted string` must hold, but got {brief(written(node, source))}"
+                f"Cannot read {quoted(written(node, source))}. Write a number, a word or a quoted string."
             )
 
 
@@ -212,4 +230,3 @@ FORM = {
     "choice": "choice(value, …)",
     "folds": "folds(num)",
 }
-FORMS = "linspace(start, stop, num), range(stop), uniform(low, high), …"

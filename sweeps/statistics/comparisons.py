@@ -81,7 +81,7 @@ def probability_of_improvement(
         1.0
     """
     if mode not in ("max", "min"):
-        raise StudyError(f"`mode is one of max, min` must hold, but got {unknown(mode, ('max', 'min'))}")
+        raise StudyError(unknown("Unknown mode", mode, ("max", "min")))
     if paired and len(first) != len(second):
         raise StudyError(
             f"`as many values at the same seeds` must hold if paired, but got {len(first)} and {len(second)}"

@@ -182,9 +182,7 @@ def bootstrap_interval(
 
     _check_confidence(confidence)
     if method not in METHODS:
-        raise StudyError(
-            f"`method is one of {', '.join(METHODS)}` must hold, but got {unknown(method, METHODS)}"
-        )
+        raise StudyError(unknown("Unknown method", method, METHODS))
     if resamples < 1:
         raise StudyError(f"`1 <= resamples` must hold, but got resamples={resamples}")
     values = np.asarray(values, dtype=np.float64)

@@ -36,6 +36,7 @@ class Checkpoint(NamedTuple):
         evaluations: step and metrics, an array of one value per member each.
         setting: the numerical setting of the steps so far.
         start: the step that the chunk began after.
+        seconds: how long the steps since then took to train and evaluate; NaN if that is not known.
     """
 
     step: int
@@ -44,6 +45,7 @@ class Checkpoint(NamedTuple):
     evaluations: Evaluations
     setting: dict[str, Any]
     start: int = 0
+    seconds: float = math.nan
 
     @property
     def evaluated(self) -> bool:
@@ -74,6 +76,7 @@ def save(directory: Path, name: str, checkpoint: Checkpoint) -> None:
             "members": checkpoint.members.tolist(),
             "arrays": [[list(leaf.shape), str(leaf.dtype)] for leaf in checkpoint.leaves],
             "setting": checkpoint.setting,
+            "seconds": checkpoint.seconds if math.isfinite(checkpoint.seconds) else None,
         }
         (temporary / RECORD).write_text(checksums.sealed(record))
 
@@ -100,8 +103,14 @@ def load(folder: Path) -> Checkpoint:
             name: rows[name].to_numpy(zero_copy_only=False) for name in table.column_names if name != "step"
         }
         evaluations.append((rows["step"][0].as_py(), values))
+    seconds = record.get("seconds")  # which earlier versions did not take down
     return Checkpoint(
-        record["step"], members, load_arrays(folder / STATE, record["arrays"]), evaluations, record["setting"]
+        record["step"],
+        members,
+        load_arrays(folder / STATE, record["arrays"]),
+        evaluations,
+        record["setting"],
+        seconds=math.nan if seconds is None else seconds,
     )
 
 
@@ -208,7 +217,7 @@ def at_rung(directory: Path, members: np.ndarray, step: int) -> Checkpoint | Non
         if record["evaluated"] and record["step"] == step
     }
     gathered = _gather(found, members, evaluations=False)
-    return None if gathered is None else gathered._replace(start=step)
+    return None if gathered is None else gathered._replace(start=step, seconds=0.0)
 
 
 def joined(parts: Sequence[Checkpoint]) -> Checkpoint:
@@ -231,6 +240,7 @@ def joined(parts: Sequence[Checkpoint]) -> Checkpoint:
         members=np.concatenate([part.members for part in parts]),
         leaves=[np.concatenate(rows) for rows in zip(*(part.leaves for part in parts), strict=True)],
         evaluations=evaluations,
+        seconds=sum(part.seconds for part in parts),
     )
 
 
@@ -259,7 +269,7 @@ def _gather(
 
 
 def _rows(checkpoint: Checkpoint, members: np.ndarray) -> Checkpoint:
-    """The checkpoint of these members alone, in their order."""
+    """The checkpoint of these members alone, in their order, with their share of the seconds."""
     order = np.argsort(checkpoint.members, kind="stable")
     rows = order[np.searchsorted(checkpoint.members[order], members)]
     return checkpoint._replace(
@@ -269,6 +279,7 @@ def _rows(checkpoint: Checkpoint, members: np.ndarray) -> Checkpoint:
             (step, {name: column[rows] for name, column in values.items()})
             for step, values in checkpoint.evaluations
         ],
+        seconds=checkpoint.seconds * len(members) / len(checkpoint.members),
     )
 
 

@@ -18,13 +18,15 @@ class Damaged(ValueError):
     """A file or a folder is not what was written; the text says which, and how it is seen."""
 
 
-def write(folder: Path) -> None:
+def write(folder: Path, apart: Collection[str] = ()) -> None:
     """Writes the checksums of all files in a folder.
 
     Args:
         folder: a folder that does not change any more.
+        apart: files that have their checksum in them, since the folder is whole without them.
     """
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / CHECKSUMS)
+    left = {folder / name for name in (CHECKSUMS, *apart)}
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path not in left)
     sums = {path.relative_to(folder).as_posix(): digest(path) for path in files}
     (folder / CHECKSUMS).write_text(json.dumps(sums))
 

@@ -7,6 +7,7 @@ whole or not at all. `members.parquet` and `metrics.parquet` are derived from th
 import contextlib
 import itertools
 import json
+import math
 import os
 import re
 import shutil
@@ -31,7 +32,7 @@ from sweeps.store.manifest import write_manifest as write_manifest
 from sweeps.store.rungs import RUNGS, latest, stopped_members, warn_of_damage
 from sweeps.store.statuses import Status
 
-CHUNKS, SETTING = "chunks", "setting.json"
+CHUNKS, SETTING, SECONDS = "chunks", "setting.json", "seconds.json"
 NAME = re.compile(r"\d+-\d+-\d+-\d+")  # of a chunk: group, first member, and the steps it covers
 CONFIRMATION = "confirmation"  # the run directory of the winner on fresh seeds, inside that of its run
 KINDS = ("members", "metrics")  # of rows
@@ -118,7 +119,14 @@ def _remove_empty(path: Path, there: Path) -> None:
             place.rmdir()
 
 
-def commit(directory: Path, name: str, members: pa.Table, metrics: pa.Table, setting: dict[str, Any]) -> None:
+def commit(
+    directory: Path,
+    name: str,
+    members: pa.Table,
+    metrics: pa.Table,
+    setting: dict[str, Any],
+    seconds: float = math.nan,
+) -> None:
     """Writes a chunk's rows: after this call they survive a power failure, before it there is no trace.
 
     Args:
@@ -127,6 +135,7 @@ def commit(directory: Path, name: str, members: pa.Table, metrics: pa.Table, set
         members: one row per member.
         metrics: one row per member and evaluation.
         setting: the numerical setting that it ran in.
+        seconds: how long it took to train and evaluate; NaN if that is not known.
 
     Raises:
         StudyError: it cannot be written.
@@ -136,9 +145,11 @@ def commit(directory: Path, name: str, members: pa.Table, metrics: pa.Table, set
         pq.write_table(members, folder / "members.parquet", write_page_checksum=True)
         pq.write_table(metrics, folder / "metrics.parquet", write_page_checksum=True)
         (folder / SETTING).write_text(json.dumps(setting, indent=2))
+        if math.isfinite(seconds):
+            (folder / SECONDS).write_text(checksums.sealed({"seconds": round(seconds, 6)}))
 
     with writing(str(directory / CHUNKS / name)):
-        publish(directory / CHUNKS / name, write)
+        publish(directory / CHUNKS / name, write, apart=(SECONDS,))  # no two runs take as long
 
 
 def read_chunk(folder: Path) -> tuple[pa.Table, pa.Table]:

@@ -5,7 +5,7 @@ import os
 import shutil
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +32,16 @@ def writing(what: str) -> Iterator[None]:
         raise StudyError(f"`{what} can be written` must hold, but got {reason}") from error
 
 
-def publish(folder: Path, write: Callable[[Path], None], changes: bool = False) -> None:
+def publish(
+    folder: Path, write: Callable[[Path], None], changes: bool = False, apart: Collection[str] = ()
+) -> None:
     """Makes a folder that is there whole or not at all, and survives a power failure once it is.
 
     Args:
         folder: its path, which does not exist.
         write: puts the files into the folder it is given.
         changes: whether files of it change later, so that it has no checksums.
+        apart: files of it that have their checksum in them.
     """
     temporary = _beside(folder)
     shutil.rmtree(temporary, ignore_errors=True)
@@ -46,7 +49,7 @@ def publish(folder: Path, write: Callable[[Path], None], changes: bool = False) 
     try:
         write(temporary)
         if not changes:
-            checksums.write(temporary)
+            checksums.write(temporary, apart)
         for path in sorted(temporary.rglob("*")):
             _sync(path)
         _sync(temporary)

@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 
-from sweeps.errors import StudyError
+from sweeps.errors import StudyError, quoted
 from sweeps.host.devices import cpu_cores
 from sweeps.store.checksums import Damaged, sealed, unsealed
 from sweeps.store.durable import replace, set_aside, writing
@@ -130,7 +130,7 @@ def _found(directory: Path) -> tuple[dict[str, Any], bool, str | None]:
     """What the run is, whether a checksum says so, and why it is the copy's, if it is."""
     first, second = _read(directory / MANIFEST), _read(directory / COPY)
     if first is None and second is None:
-        raise StudyError(f"`a run directory with {MANIFEST}` must be given, but got {directory}")
+        raise StudyError(f"{quoted(str(directory))} is no run directory: there is no {MANIFEST} in it.")
     later = isinstance(first, tuple) and not first[1] and first[0]["format_version"] != FORMAT_VERSION
     instead = isinstance(second, tuple) and second[1] and not (isinstance(first, tuple) and first[1])
     chosen, why = first, None

@@ -72,12 +72,13 @@ def test_types_from_annotations_that_are_strings():
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("alpha", "text", "field alpha is float.*'text'"),
-        ("alpha", True, "field alpha is float"),
-        ("alpha", None, "field alpha is float"),
-        ("width", 1.5, "field width is int"),
-        ("bias", 1, "field bias is bool"),
-        ("rule", "adm", "did you mean adam"),
+        ("alpha", "text", "^alpha takes a number, but got 'text'\\.$"),
+        ("alpha", True, "alpha takes a number, but got True"),
+        ("alpha", None, "alpha takes a number"),
+        ("width", (8, 32), r"^width takes values, not a list: grid\(8, 32\) or choice\(8, 32\)\.$"),
+        ("width", 1.5, "width takes a whole number, but got 1.5"),
+        ("bias", 1, "bias takes true or false, but got 1"),
+        ("rule", "adm", 'Unknown rule "adm". Did you mean "adam"'),
     ],
 )
 def test_a_value_of_the_wrong_type_is_refused(name, value, message):
@@ -96,11 +97,11 @@ def test_a_value_takes_its_fields_type():
 def test_a_study_checks_what_it_is_told():
     with pytest.raises(StudyError, match=r"`1 <= steps` must hold.*steps=0"):
         sweeps.Study(trial, steps=0, metric="value", mode="max")
-    with pytest.raises(StudyError, match="did you mean alpha"):
+    with pytest.raises(StudyError, match=r'^Config has no field "alhpa"\. Did you mean "alpha"\?$'):
         sweeps.Study(trial, steps=1, metric="value", mode="max", space={"alhpa": [1.0]})
-    with pytest.raises(StudyError, match="mode is one of max, min.*there are|did you mean"):
+    with pytest.raises(StudyError, match='Unknown mode "maxx". Did you mean "max"'):
         sweeps.Study(trial, steps=1, metric="value", mode="maxx")
-    with pytest.raises(StudyError, match="did you mean per_seed"):
+    with pytest.raises(StudyError, match='Unknown batches "per-seed". Did you mean "per_seed"'):
         sweeps.Study(trial, steps=1, metric="value", mode="max", batches="per-seed")
     with pytest.raises(StudyError, match="evaluate_every"):
         sweeps.Study(trial, steps=1, metric="value", mode="max", evaluate_every=0)
@@ -111,7 +112,7 @@ def test_configurations_that_cannot_be_swept_are_refused():
         fields(int)
     with pytest.raises(StudyError, match=r"@dataclass\(frozen=True\)"):
         fields(dataclasses.make_dataclass("Thawed", [("alpha", float, 0.1)]))
-    with pytest.raises(StudyError, match="seed is the engine's"):
+    with pytest.raises(StudyError, match="cannot be named seed, which every study has"):
         fields(dataclasses.make_dataclass("Seeded", [("seed", int, 0)], frozen=True))
     mutable = dataclasses.field(default_factory=list)
     with pytest.raises(StudyError, match="field layers is hashable.*list; a tuple would do"):
@@ -121,7 +122,7 @@ def test_configurations_that_cannot_be_swept_are_refused():
 def test_fields_named_as_columns_of_the_results_are_refused():
     for name in ("member", "step", "status"):
         config = dataclasses.make_dataclass("Taken", [(name, float, 0.1)], frozen=True)
-        with pytest.raises(StudyError, match=f"as a column of the results` must hold, but got {name}"):
+        with pytest.raises(StudyError, match=f"cannot be named {name}, as a column of the results is"):
             fields(config)
 
 
@@ -158,9 +159,9 @@ def test_infinities_are_values_and_nan_is_refused():
     assert fields(Wide)[6].default == math.inf
     assert checked("bound", -math.inf) == -math.inf
     for name in ("bound", "anything"):
-        with pytest.raises(StudyError, match=f"field {name} is a number.*nan"):
+        with pytest.raises(StudyError, match=f"{name} takes numbers, and nan is none"):
             checked(name, math.nan)
-    with pytest.raises(StudyError, match="field total is int.*inf"):
+    with pytest.raises(StudyError, match="total takes a whole number, but got inf"):
         checked("total", math.inf)
 
 
@@ -179,11 +180,11 @@ def test_whole_numbers_that_do_not_fit_are_refused():
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("rule", "adm", "field rule is a Rule.*did you mean adam"),
-        ("depth", 3, "field depth is a Depth"),
-        ("layers", 64, r"field layers is a tuple.*64; several are grid\(\(64, 64\), \(32,\)\)"),
-        ("layers", (64, 1.5), r"field layers\[1\] is int.*1.5"),
-        ("pair", (1.0,), "field pair has 2 elements"),
+        ("rule", "adm", 'Unknown rule "adm". Did you mean "adam"'),
+        ("depth", 3, r"Unknown depth 3\. Choose \w+ or \w+\."),
+        ("layers", 64, r"layers takes a tuple, but got 64\. Several are grid\(\(64, 64\), \(32,\)\)\."),
+        ("layers", (64, 1.5), r"layers\[1\] takes a whole number, but got 1.5"),
+        ("pair", (1.0,), "pair takes a tuple of 2, but got"),
     ],
 )
 def test_enumerations_and_tuples_say_what_must_hold(name, value, message):

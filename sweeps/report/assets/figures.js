@@ -333,3 +333,25 @@ function slopesPanel() {
   });
   return { traces, legend, layout: layout({ xaxis: axis("Training steps"), yaxis: axis("Slope") }) };
 }
+
+// The best configuration of each static group against the time of a member.
+function timePanel() {
+  const { lines, others, log } = DATA.time, traces = [], legend = [];
+  if (others.mean.length) {
+    const color = themeColor("grey");
+    traces.push({
+      x: others.seconds, y: others.mean, type: "scatter", mode: "markers", marker: { color, size: 7 },
+      text: others.mean.map((value, place) => `${others.label[place]}: ${shortNumber(value, DATA.metric)}`),
+    });
+    legend.push({ label: "another group, at its end", color, shape: "dot" });
+  }
+  lines.forEach((line, position) => {
+    const color = series(position), dash = DASHES[position];
+    traces.push(...bandTraces(line.seconds, line.mean, line.low, line.high, color, line.label, dash, lines.length > 3 ? 0.06 : 0.2));
+    traces[traces.length - 1].row = rowOf(line.member); // its first member's card
+    legend.push({ label: line.label, color, dash });
+  });
+  const values = [...others.mean, ...lines.flatMap((line) => [...line.mean, ...line.low, ...line.high])];
+  const xaxis = axis("Seconds of training per member", log ? { type: "log" } : { rangemode: "tozero" });
+  return { traces, legend, layout: layout({ xaxis, yaxis: fixedAxis(DATA.metric, values), height: 420 }) };
+}

@@ -13,6 +13,7 @@ function register() {
   });
   Object.assign(PANELS, {
     stops: stopsPanel, scores: scoresPanel, history: historyPanel, lineage: lineagePanel, curves: curvesPanel, heat: heatPanel, parallel: parallelPanel, importance: importancePanel, slopes: slopesPanel,
+    "time-lines": timePanel,
     "ends-diverged": endsPanel,
   });
   (DATA.lineage?.fields || []).forEach((_, place) => { PANELS[`evolved-${place}`] = () => evolvedPanel(place); });

@@ -56,7 +56,9 @@ def test_a_file_that_fails_leaves_modules_and_their_path_as_they_were():
 def test_a_file_with_the_name_of_a_module_does_not_take_its_place(name):
     Path(f"{name}.py").write_text("raise SystemExit('it was run')\n")
     before, path = sys.modules.get(name), list(sys.path)
-    with pytest.raises(StudyError, match=rf"{name} is a module that others import; rename it, my_"):
+    with pytest.raises(
+        StudyError, match=rf"{name}.py has the name of a module that others import. Rename it, to my_"
+    ):
         import_file(Path(f"{name}.py"))
     assert sys.modules.get(name) is before and sys.path == path
 

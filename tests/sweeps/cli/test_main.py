@@ -104,13 +104,13 @@ def test_a_finished_run_is_resumed_replayed_exported_and_its_status_said(finishe
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["resume", "nothing"], "a run directory with manifest.json` must be given, but got nothing"),
-        (["status", "nothing"], "a run directory with manifest.json"),
+        (["resume", "nothing"], '"nothing" is no run directory: there is no manifest.json in it.'),
+        (["status", "nothing"], "is no run directory"),
         (["resume", "run", "alpha=grid(0, 0.4)"], r"space.alpha: grid\(0, 0.5\), now grid\(0, 0.4\)"),
         (["resume", "run", "--steps", "4"], "steps: 3, now 4"),
         (["resume", "run", "--root-seed", "1"], "root_seed: 0, now 1"),
         (["replay", "run", "4"], "0 <= member < 4` must hold, but got 4"),
-        (["export", "run", "--to", "netdcf"], "did you mean netcdf"),
+        (["export", "run", "--to", "netdcf"], 'Unknown format "netdcf". Did you mean "netcdf"?'),
         (["run", "studies/own.py:mine", "--out", "run"], "holds a run; name another, or `sweeps resume run`"),
         (["run", "studies/own.py:mine", "--confirm", "-1"], "0 <= confirm` must hold"),
         (["run", "studies/own.py:mine", "--checkpoint-minutes", "0"], "0 < checkpoint_minutes"),
@@ -226,16 +226,18 @@ def test_list_names_every_ready_study(capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["digits-mpl"], "STUDY is a ready study.*'digits-mpl'; did you mean digits-mlp?"),
-        (["no_such_module:study"], "`no_such_module can be imported` must hold"),
-        (["nothing.py:study"], "`nothing.py is a file` must hold, but there is none"),
-        (["sweeps.studies.digits_mlp:studdy"], "did you mean study?"),
+        (["digits-mpl"], r'Unknown study "digits-mpl"\. Did you mean "digits-mlp"\?'),
+        (["no_such_module:study"], "No module named 'no_such_module'. Write file.py:study for a file."),
+        (["nothing.py:study"], 'There is no file "nothing.py".'),
+        (["five.py"], r"run: Add the study's name: five\.py:study\.$"),
+        (["five"], r'Unknown study "five"\. `sweeps list` shows .* file\.py:object or a \.toml file\.$'),
+        (["sweeps.studies.digits_mlp:studdy"], 'has no study "studdy". Did you mean "study"?'),
         (["sweeps.studies.digits_mlp:Config"], "is a sweeps.Study` must hold, but got a type"),
         (["missing.toml"], "`missing.toml can be read` must hold"),
-        (["digits-mlp", "alhpa=1"], "a field of Config.*'alhpa'; did you mean alpha?"),
-        (["digits-mlp", "alpha"], "`FIELD=DOMAIN` must hold, but got 'alpha'"),
-        (["digits-mlp", "alpha=linspace(0, 1"], "field `alpha`.*must hold, but got 'linspace"),
-        (["digits-mlp", "alpha=steep"], "field alpha is float` must hold, but got 'steep'"),
+        (["digits-mlp", "alhpa=1"], 'Config has no field "alhpa". Did you mean "alpha"?'),
+        (["digits-mlp", "alpha"], 'Say what values "alpha" takes, such as alpha=\'linspace'),
+        (["digits-mlp", "alpha=linspace(0, 1"], r'field `alpha`: Missing "\)" in "linspace\(0, 1"\.'),
+        (["digits-mlp", "alpha=steep"], "alpha takes a number, but got 'steep'."),
         (["digits-mlp", "alpha=uniform(0, 1)"], "`samples` must be given.*--samples 16"),
         (["digits-mlp", "seed=range(-2, 2)"], "seed is a whole number from 0.*-2"),
         (["digits-mlp", "--steps", "0"], "`1 <= steps` must hold.*steps=0"),
@@ -267,8 +269,8 @@ def test_a_wrong_command_line_is_exit_status_2_and_one_message(words, capsys):
 def test_a_damaged_study_file_is_said(capsys):
     for text, message in (
         ("study = ", "is TOML` must hold"),
-        ("steps = 3", 'study = "name"` must be in'),
-        ('study = "digits-mlp"\nstpes = 3', "did you mean steps"),
+        ("steps = 3", 'names no study. Add a line such as study = "digits-mlp".'),
+        ('study = "digits-mlp"\nstpes = 3', 'has the unknown key "stpes". Did you mean "steps"?'),
         ('study = "digits-mlp"\nspace = 3', "`space is a table` must hold in own.toml, but got 3"),
     ):
         Path("own.toml").write_text(text)
@@ -289,7 +291,7 @@ def test_what_nobody_reads_and_what_a_terminal_cannot_show_is_no_trace():
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment, check=False)
     assert shown.returncode == 2 and b"Test accuracy against \\u03b1" in shown.stdout
     (refused,) = shown.stderr.splitlines()
-    assert b"`a key of a study file` must hold in own.toml, but got 'alhpa'" in refused
+    assert b'own.toml has the unknown key "alhpa"' in refused
 
 
 OWN = """import dataclasses

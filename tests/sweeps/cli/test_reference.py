@@ -100,7 +100,7 @@ def test_a_file_that_names_itself_is_said(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("one.toml").write_text('study = "two.toml"\n')
     Path("two.toml").write_text('study = "./one.toml"\n')
-    with pytest.raises(StudyError, match=r"names another study.*got \S*\.toml, which names itself"):
+    with pytest.raises(StudyError, match=r"\.toml names itself as its study\. Name another"):
         resolve("one.toml")
 
 
@@ -169,7 +169,9 @@ def read_or_refused(text: str) -> None:
         schedule = None if options["schedule"] is None else schedules.parse(options["schedule"])
         request(found.study, Sampling(options["search"], options["samples"], 0), schedule, name=found.name)
     except StudyError as error:
-        assert "must" in str(error) and "but" in str(error) and len(str(error)) < 2000
+        said = str(error)
+        assert said.endswith((".", "?")) or ("must" in said and "but" in said)
+        assert len(said) < 2000
 
 
 @pytest.fixture(scope="module")
@@ -253,9 +255,9 @@ def test_nested_fields_and_classes_are_asked_for_in_a_file_and_on_the_command_li
     assert "optimizer = " in capsys.readouterr().out.partition(" is best")[0].splitlines()[-1]
     assert main(["resume", "run", "--quiet"]) == main(["replay", "run", "19", "--quiet"]) == 0
     wrong = {
-        "optimizer=Adma": "did you mean Adam?",
+        "optimizer=Adma": 'Did you mean "Adam"?',
         "optimizer=Sgd": "`some member has optimizer.steps` must hold, which Adam alone has",
-        "optimizer.momentun=0": "did you mean optimizer.momentum?",
+        "optimizer.momentun=0": 'Did you mean "optimizer.momentum"?',
         "net.activation=jax.nn.glu_": "`field net.activation is a function`",
     }
     for word, message in wrong.items():

@@ -160,7 +160,7 @@ def test_ctrl_c_is_exit_status_130_and_running_it_again_goes_on(two, capsys):
 def test_a_study_that_is_unknown_or_claims_nothing_is_one_message(capsys):
     assert main(["reproduce", "--only", "digits-mpl"]) == 2
     said = capsys.readouterr().err
-    assert "a ready study with claims` must hold" in said and "did you mean digits-mlp" in said
+    assert "no ready study with claims" in said and 'Did you mean "digits-mlp"?' in said
     assert set(reproduction.claiming()) >= {"digits-mlp", "digits-cnn", "activations"}
 
 
@@ -223,8 +223,11 @@ def test_a_study_is_run_on_other_images_and_resumed_on_them(mnist, capsys, monke
     ("words", "message"),
     [
         (["run", "regression", "--data", "mnist=images"], "a study with make.data.` must hold for --data"),
-        (["plan", "digits-mlp", "--data", "minst=images"], "did you mean mnist"),
-        (["run", "digits-mlp", "--data", "mnist"], "`KIND=PATH` must hold for data, but got 'mnist'"),
+        (["plan", "digits-mlp", "--data", "minst=images"], 'Unknown data "minst". Did you mean "mnist"?'),
+        (
+            ["run", "digits-mlp", "--data", "mnist"],
+            'Add the folder of its files to "mnist": mnist=path/to/mnist.',
+        ),
         (["run", "digits-mlp", "--data", "mnist=nowhere"], "must exist in nowhere"),
         (["run", "digits-mlp", "--data", "cifar10=images"], "`data_batch_1.bin` must exist in images"),
         (["reproduce", "--data", "mnist=nowhere"], "must exist in nowhere"),

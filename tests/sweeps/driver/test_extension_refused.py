@@ -48,8 +48,8 @@ REFUSED = {
         "the folds are those of the run` must hold, but got fold",
     ),
     "an unknown field": ({"space": {"alhpa": [1.0]}}, "alhpa"),
-    "nothing new": ({"space": {"seed": [1, 0]}}, "something is new` must hold, but got the 6 members"),
-    "nothing": ({}, "something is new` must hold, but got the 6 members that the run has"),
+    "nothing new": ({"space": {"seed": [1, 0]}}, "The run has these 6 members already"),
+    "nothing": ({}, "The run has these 6 members already. Ask for more seeds"),
     "fewer steps": (
         {"steps": 11},
         "steps > 12` must hold for a run that has so many, but got 11; it says how",

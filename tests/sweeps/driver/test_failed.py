@@ -208,7 +208,7 @@ def test_a_study_of_which_nothing_can_be_built_is_refused(tmp_path, space, messa
 @pytest.mark.parametrize("out", [None, "run"])
 def test_a_run_of_which_no_member_can_be_trained_says_so(fault, tmp_path, out):
     study = faulty.study(fault, space={"alpha": (0.45, 0.5), "seed": range(2)})
-    message = f"`a member can be trained` must hold, but got 4 that failed: {ERROR}"
+    message = f"All 4 members failed, the first with: {ERROR}"
     with pytest.raises(StudyError, match=message + (".*sweeps resume" if out else "$")):
         sweeps.run(study, **OPTIONS, out=out and tmp_path / out)
     if out:

@@ -102,7 +102,7 @@ def test_an_interrupted_run_keeps_what_was_finished(tmp_path, monkeypatch):
 
 def test_what_cannot_be_run_is_said_before_anything_is_written(tmp_path):
     out = tmp_path / "run"
-    with pytest.raises(StudyError, match="metric is reported by the trial.*did you mean test/accuracy"):
+    with pytest.raises(StudyError, match='The trial reports no metric ".*". Did you mean "test/accuracy"'):
         sweeps.run(plain.study(metric="test/acuracy", mode="max"), out=out, progress=False)
     with pytest.raises(StudyError, match="root_seed is a whole number"):
         sweeps.run(plain.study(), out=out, root_seed=-1, progress=False)

@@ -124,7 +124,7 @@ def test_of_two_threads_one_has_the_folder_and_the_other_is_told(tmp_path, monke
             {"checkpoint_minutes": float("inf")},
             "0 < checkpoint_minutes` must hold and be a finite number.*inf",
         ),
-        ({"search": ""}, "search is one of grid, random, sobol, tpe, gp` must hold, but got ''"),
+        ({"search": ""}, 'Unknown search "". Choose grid, random, sobol, tpe or gp.'),
         (
             {"schedule": 3},
             "schedule is halving, hyperband, pbt, early_stopping or None` must hold, but got 3",

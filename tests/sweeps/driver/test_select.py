@@ -161,7 +161,7 @@ def test_the_manifest_says_it_and_without_it_the_last_is_meant(tmp_path):
 
 
 def test_another_selection_is_refused():
-    with pytest.raises(StudyError, match="`select is one of last, best` must hold.*did you mean best"):
+    with pytest.raises(StudyError, match=r'Unknown select ".*"\. Did you mean "best"'):
         study(select="bets")
 
 

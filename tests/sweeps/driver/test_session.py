@@ -125,7 +125,7 @@ def test_enumerations_and_tuples_on_the_command_line_and_in_toml(tmp_path, monke
     assert first.members.equals(second.members) and first.metrics.equals(second.metrics)
     assert [expected(row) for row in first.members.to_pylist()] == first.final().tolist()
     assert main(["run", f"{__file__}:study", "shape=sqare", "--samples", "2", "--quiet"]) == 2
-    assert "did you mean square" in capsys.readouterr().err
+    assert 'Did you mean "square"' in capsys.readouterr().err
 
 
 @dataclasses.dataclass(frozen=True)

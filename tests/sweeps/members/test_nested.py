@@ -208,15 +208,15 @@ def test_groups_of_later_points_leave_those_of_the_first():
         ({"optimizer": [Sign], "optimizer.momentum": [0.9]},
          "`some member has optimizer.momentum` must hold, which Sgd alone has, but got optimizer=Sign; add"),
         ({"optimizer.power": [1, 2]}, "has optimizer.power.*Sign alone has, but got optimizer=Sgd"),
-        ({"optimizer": ["Sdg"]}, "field `optimizer` is one of Sgd, Sign.*did you mean Sgd"),
-        ({"optimizer": [Leak]}, "field `optimizer` is one of Sgd, Sign.*'Leak'"),
+        ({"optimizer": ["Sdg"]}, 'Unknown optimizer "Sdg". Did you mean "Sgd"'),
+        ({"optimizer": [Leak]}, 'Unknown optimizer "Leak". Choose Sgd or Sign.'),
         ({"optimizer": ["Sgd", Sgd]}, "field `optimizer`: `distinct values` must hold"),
-        ({"optimizer": "range(2)"}, "field `optimizer` is one of Sgd, Sign"),
-        ({"leak": [0.1]}, "did you mean leak.alpha"),
+        ({"optimizer": "range(2)"}, "Unknown optimizer 0. Choose Sgd or Sign."),
+        ({"leak": [0.1]}, 'Config has no field "leak". Did you mean "leak.alpha"'),
         ({"leak.alpha": {}}, r"field `leak.alpha`: .*must hold in grid, but got \{\}"),
-        ({"optimizer.momentun": [0.1]}, "did you mean optimizer.momentum"),
+        ({"optimizer.momentun": [0.1]}, 'Did you mean "optimizer.momentum"'),
         ({"optimizer": [Sgd()]}, "must hold in grid, but got Sgd"),
-        ({"optimizer.momentum": [None, 0.9]}, "field optimizer.momentum is float.*None"),
+        ({"optimizer.momentum": [None, 0.9]}, "optimizer.momentum takes a number, but got None"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_asked_is_said_in_one_message(space, message):
@@ -251,6 +251,6 @@ def test_configurations_that_cannot_be_told_apart_are_refused():
         fields(dataclass_of("Loose", part=(thawed, dataclasses.field(default_factory=thawed))))
     kept = Annotated[one, sweeps.static]
     assert [field.name for field in fields(dataclass_of("Whole", part=(kept, one())))] == ["part"]
-    with pytest.raises(StudyError, match=r"has a default or is in the space` must hold.*\['part.x'\]"):
+    with pytest.raises(StudyError, match="Give part.x a default, or values in the space"):
         population_of({}, config=dataclass_of("Asks", part=(dataclass_of("Bare", x=(float,)),)))
     assert SPACE["optimizer"] == [Sgd, Sign]

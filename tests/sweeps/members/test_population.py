@@ -82,7 +82,7 @@ def test_whole_numbers_are_drawn_into_static_and_float_fields():
     assert widths.dtype == np.int64 and widths.min() == 2 and widths.max() > 400
     assert set(population.columns["rate"]) == {0.0, 1.0} and population.columns["rate"].dtype == np.float64
     assert len(population.statics) == len(np.unique(widths))
-    with pytest.raises(StudyError, match="field width is int"):
+    with pytest.raises(StudyError, match="width takes a whole number"):
         population_of({"width": sweeps.choice(8, 8.5)}, samples=9)
 
 
@@ -128,8 +128,8 @@ def test_without_seeds_there_is_seed_zero_and_without_space_one_member():
         ({"rate": sweeps.log_uniform(1e-4, 1)}, None, "`samples` must be given.*rate=log_uniform"),
         ({"alpha": [0.1]}, 4, "samples` must only be given"),
         ({"rate": sweeps.log_uniform(1e-4, 1)}, 0, "`1 <= samples` must hold"),
-        ({"alpha": ["text"]}, None, "field alpha is float.*'text'"),
-        ({"width": sweeps.uniform(1, 9)}, 3, "field width is int"),
+        ({"alpha": ["text"]}, None, "alpha takes a number, but got 'text'"),
+        ({"width": sweeps.uniform(1, 9)}, 3, "width takes a whole number"),
         ({"seed": [-1]}, None, "seed is a whole number from 0.*-1"),
         ({"seed": [0.5]}, None, "seed is a whole number"),
         ({"seed": sweeps.uniform(0, 1)}, None, "seed lists levels"),
@@ -149,7 +149,7 @@ def test_wrong_spaces_are_refused(space, samples, message):
 def test_a_field_without_a_default_must_be_swept():
     required = dataclasses.make_dataclass("Required", [("alpha", float)], frozen=True)
     study = sweeps.Study(trial._replace(config=required), steps=1, metric="value", mode="max")
-    with pytest.raises(StudyError, match=r"has a default or is in the space.*\['alpha'\]"):
+    with pytest.raises(StudyError, match="Give alpha a default, or values in the space"):
         populate(study, None, 0)
 
 
@@ -278,7 +278,7 @@ def test_a_field_that_the_trial_calls_static_is_so_unless_it_is_swept():
 @pytest.mark.parametrize(
     ("field", "digits", "message"),
     [
-        ("alpha", 400, r"field alpha is float` must hold, but got 1000.*…"),
+        ("alpha", 400, "alpha takes a number, but got 1000.*…"),
         ("width", 400, r"field width fits in 64 bits` must hold for a whole number, but got 1000.*…"),
         ("width", 5000, r"field width fits in 64 bits.* a very long int"),
         ("seed", 400, r"seed is a whole number from 0 to 4294967295` must hold, but got 1000.*…"),

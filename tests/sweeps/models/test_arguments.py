@@ -117,7 +117,7 @@ def evaluation(part: Any) -> dict[str, Any]:
         ({"metrics": {"a": lambda outputs: 0.0}}, r"`metric a takes \(outputs, targets\)` .* of \(outputs\)"),
         ({"metrics": {"a": {"f1": max}}}, "`metrics are functions by name` .* got a dict for a; .* 'a/f1'"),
         ({"metrics": [max]}, "`metrics are named functions` must hold, but got a list; write metrics="),
-        ({"metrics": {"loss": max}}, "`no metric is named loss` must hold: .* choose another name"),
+        ({"metrics": {"loss": max}}, "A metric cannot be named loss: .* Choose another name"),
         (
             {"inspect": lambda model: {}},
             r"`inspect takes \(model, inputs\)` must hold, but got .* of \(model\)",

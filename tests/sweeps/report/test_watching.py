@@ -239,7 +239,7 @@ def test_the_report_of_now_is_there_on_demand(whole, directory):
     with served(directory) as server:
         path = f"/{server.token}/report.html"
         answer, body = get(server, path)
-        assert answer.status == 404 and b"at least one finished chunk" in body
+        assert answer.status == 404 and b"Nothing is finished" in body
         commit(whole, directory, 0)
         answer, body = get(server, path)
         assert answer.status == 200 and b"plain" in body and b"are not trained yet" in body
@@ -306,7 +306,7 @@ def test_a_wrong_folder_or_port_is_one_message(directory, capsys, tmp_path):
         taken.listen()
         port = str(taken.getsockname()[1])
         for words, message in (
-            ([str(tmp_path / "none")], "a run directory with manifest.json"),
+            ([str(tmp_path / "none")], "is no run directory: there is no manifest.json in it"),
             (
                 [str(directory), "--port", port],
                 f"port {port} can be listened on` must hold, but got: Address already",

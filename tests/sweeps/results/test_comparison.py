@@ -81,7 +81,7 @@ def test_what_cannot_be_compared_is_said():
         compare(results, results.filter(alpha=0.1))
     with pytest.raises(StudyError, match="a configuration and a seed that both trained .* got none among 6"):
         compare(results.filter(seed=range(4)), results.filter(seed=range(4, 8)))
-    with pytest.raises(StudyError, match="`a metric of the run` must hold"):
+    with pytest.raises(StudyError, match="The run has no metric"):
         compare(results, results, "test/f1")
     nothing = whole(diverged=range(48))
     with pytest.raises(StudyError, match="trained to the end in both|both trained to the end"):
@@ -119,9 +119,9 @@ def test_the_command_compares_directories_and_values(tmp_path, capsys):
     assert main(["compare", str(tmp_path / "a"), *words]) == 0
     assert f"{field} = {levels[-1]}" in capsys.readouterr().out
     for wrong, message in (
-        ([words[0]], "`DIR DIR, or DIR FIELD=VALUE FIELD=VALUE` must hold"),
-        ([str(tmp_path / "none")], "`a run directory with manifest.json` must be given"),
-        ([words[0], f"{field}=linspace(0, 1, 3)"], "`FIELD=VALUE` must hold with one value"),
+        ([words[0]], "Compare two runs, or two values of a field: sweeps compare"),
+        ([str(tmp_path / "none")], "is no run directory: there is no manifest.json in it"),
+        ([words[0], f"{field}=linspace(0, 1, 3)"], "one value, such as alpha=0.1, instead of"),
     ):
         assert main(["compare", str(tmp_path / "a"), *wrong]) == 2
         assert message in capsys.readouterr().err

@@ -87,11 +87,9 @@ def test_sobol_covers_more_evenly_than_chance():
 
 
 def test_unknown_names_are_told_the_nearest():
-    with pytest.raises(
-        StudyError, match=r"`search is one of grid, random, .*` must hold, but got 'sobel'; did"
-    ):
+    with pytest.raises(StudyError, match=r'^Unknown search "sobel"\. Did you mean "sobol"\?$'):
         searches.check("sobel")
-    with pytest.raises(StudyError, match="did you mean tpe?"):
+    with pytest.raises(StudyError, match='Did you mean "tpe"'):
         make("tpee", {"rate": uniform(0, 1)})
 
 
@@ -101,7 +99,7 @@ def test_nothing_to_search_is_refused():
 
 
 def test_a_value_of_another_type_is_refused():
-    with pytest.raises(StudyError, match="`field width is int` must hold, but got 'wide'"):
+    with pytest.raises(StudyError, match="width takes a whole number, but got 'wide'"):
         make("random", {"width": grid("wide")})
 
 

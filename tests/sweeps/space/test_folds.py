@@ -61,5 +61,5 @@ def test_folds_are_of_fold_and_fold_of_folds(space):
 
 def test_a_field_named_fold_is_refused():
     config = dataclasses.make_dataclass("Config", [("fold", int, 0)], frozen=True)
-    with pytest.raises(StudyError, match=r"no field named fold.*say fold=folds\(5\) in the space"):
+    with pytest.raises(StudyError, match=r"cannot be named fold, .*say fold=folds\(5\) in the space"):
         fields(config)

@@ -1,3 +1,6 @@
+import json
+import math
+
 import numpy as np
 import pytest
 
@@ -5,7 +8,7 @@ from sweeps.store import checkpoints
 from sweeps.store.checkpoints import Checkpoint
 
 
-def checkpoint(members, step, evaluations=1):
+def checkpoint(members, step, evaluations=1, seconds=math.nan):
     """Two arrays whose rows tell the member and the step."""
     ids = np.asarray(members)
     leaves = [
@@ -14,7 +17,7 @@ def checkpoint(members, step, evaluations=1):
         np.zeros((len(ids), 0)),
     ]
     found = [(5 * place, {"test/loss": ids + np.float32(place)}) for place in range(1, evaluations + 1)]
-    return Checkpoint(step, ids, leaves, found, {"devices": 2})
+    return Checkpoint(step, ids, leaves, found, {"devices": 2}, seconds=seconds)
 
 
 def assert_equal(one, other):
@@ -79,6 +82,32 @@ def test_a_round_begins_from_evaluated_states_alone(tmp_path):
     assert len(checkpoints.newest(tmp_path)) == 3
     checkpoints.prune(tmp_path, 11, {})
     assert checkpoints.newest(tmp_path) == {}
+
+
+def test_members_that_are_gathered_have_their_share_of_the_seconds(tmp_path):
+    checkpoints.save(tmp_path, "0a", checkpoint([1, 3, 5, 7], 8, seconds=2.0))
+    checkpoints.save(tmp_path, "0b", checkpoint([0, 2], 8, seconds=3.0))
+    checkpoints.save(tmp_path, "0c", checkpoint([4], 8))
+
+    def seconds(*members):
+        found = checkpoints.in_flight(tmp_path, np.asarray(members), 0, 20)
+        assert found is not None
+        return found.seconds
+
+    assert seconds(1, 3, 5, 7) == 2.0 and seconds(3, 0) == 2.0 and seconds(0, 1, 2, 3) == 4.0
+    assert math.isnan(seconds(4)) and math.isnan(seconds(0, 4))
+
+
+def test_a_round_begins_with_no_seconds_and_earlier_versions_do_not_say_any(tmp_path):
+    checkpoints.save(tmp_path, "0a", checkpoint([1, 3], 10, evaluations=2, seconds=2.0))
+    found = checkpoints.at_rung(tmp_path, np.asarray([3, 3, 1]), 10)
+    assert found is not None and found.seconds == 0.0
+    (folder,) = checkpoints.newest(tmp_path)
+    assert checkpoints.load(folder).seconds == 2.0
+    record = json.loads((folder / "checkpoint.json").read_text())
+    del record["seconds"], record["sha256"]
+    (folder / "checkpoint.json").write_text(json.dumps(record))
+    assert math.isnan(checkpoints.load(folder).seconds)
 
 
 def test_parts_that_are_not_evaluated_alike_are_no_checkpoint(tmp_path):
