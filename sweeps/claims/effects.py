@@ -108,7 +108,7 @@ class Effect(NamedTuple):
     @property
     def power(self) -> float:
         """The probability that so many seeds tell a difference of the margin from zero."""
-        return power(self.margin, self.deviation, self.seeds, self.confidence) if self.told else math.nan
+        return power(self.margin, self.deviation, self.seeds, self.confidence) if self.bounded else math.nan
 
     @property
     def smallest(self) -> float:
@@ -121,7 +121,7 @@ class Effect(NamedTuple):
 
         It depends on the spread alone, not on the difference that was found. None where that is not known.
         """
-        if not self.told or not self.margin > 0:
+        if not self.bounded or not self.margin > 0:
             return None
         both = self.claimed in (SAME, OTHER)
         shown = equivalence_seeds(self.margin, self.deviation, self.confidence) if both else 0
@@ -130,7 +130,7 @@ class Effect(NamedTuple):
     @property
     def needed_as_measured(self) -> int | None:
         """How many seeds give a verdict with a power of 90 % if the difference is what was measured."""
-        if not self.told or not self.margin > 0:
+        if not self.bounded or not self.margin > 0:
             return None
         mean, side = self.interval.mean, abs(self.interval.mean)
         apart = {
@@ -143,7 +143,7 @@ class Effect(NamedTuple):
         return seeds_needed(furthest, self.deviation, self.confidence) if furthest else MOST_SEEDS
 
     @property
-    def told(self) -> bool:
+    def bounded(self) -> bool:
         """Whether the interval has bounds, so that the spread is known."""
         return math.isfinite(self.deviation)
 
@@ -235,12 +235,13 @@ def size_of(effects: Iterable[Effect], verdict: Verdict = HOLDS) -> str:
 
     Example:
         >>> size_of([Effect(Interval(0.0, -0.4, 0.4), 0.2, 16, unit="points")])
-        '16 seeds tell a difference of 0.65 points with a power of 90 %; 0.2 points takes 150.'
+        '16 seeds tell a difference of 0.65 points with a power of 90 %; 0.2, the smallest that matters,
+        takes 150.'
     """
     effects = tuple(effects)
     if not effects:
         return "The study states no effect by which to say which difference could be told."
-    known = [effect for effect in effects if effect.told and effect.margin > 0]
+    known = [effect for effect in effects if effect.bounded and effect.margin > 0]
     if not known:
         return "Too few runs have a value to say which difference could be told."
     known = [effect for effect in known if effect.verdict == OPEN or verdict != OPEN] or known
@@ -249,7 +250,10 @@ def size_of(effects: Iterable[Effect], verdict: Verdict = HOLDS) -> str:
     between = ""
     if verdict == OPEN and growth([worst]) == 1:
         between = f" If it is as measured, between none and that, {worst.needed_as_measured:,} tell it."
+    if worst.deviation == 0:
+        return f"All {worst.seeds:,} {worst.over} agree, so that any difference would have been told."
+    least = in_unit(worst, worst.margin).removesuffix(worst.unit).rstrip()
     return (
         f"{worst.seeds:,} {worst.over} tell a difference of {in_unit(worst, worst.smallest)} with a power of "
-        f"90 %{where}; {in_unit(worst, worst.margin)} takes {worst.needed:,}.{between}"
+        f"90 %{where}; {least}, the smallest that matters, takes {worst.needed:,}.{between}"
     )

@@ -104,7 +104,7 @@ def _rows(found: Sequence[tuple[str, Sequence[Finding]]], narrow: bool) -> tuple
     for name, findings in found:
         heading = name
         for finding in findings:
-            shown = _shown([effect for effect in finding.effects if effect.margin > 0 and effect.told])
+            shown = _shown([effect for effect in finding.effects if effect.margin > 0 and effect.bounded])
             if not shown:
                 continue
             lines = textwrap.wrap(finding.claim.text, 58 if narrow else 56)

@@ -253,7 +253,7 @@ def _cells(effect: Effect) -> list[str]:
         in_unit(effect, effect.margin) if effect.margin else "–",
         "–" if math.isnan(p) else "< 0.0001" if p < 1e-4 else f"{p:.4f}",
         f"{effect.seeds:,} {effect.over}",
-        in_unit(effect, effect.smallest) if effect.told else "–",
+        in_unit(effect, effect.smallest) if effect.bounded else "–",
         "–" if effect.needed is None else f"{effect.needed:,}",
         effect.verdict,
     ]

@@ -220,7 +220,7 @@ def _against_relu(
 
 def _cases(effects: dict[tuple[str, float, float], Effect]) -> str:
     """How many of the conditions show an advantage, how many the contrary, and the largest one."""
-    known = {case: effect.interval for case, effect in effects.items() if effect.told}
+    known = {case: effect.interval for case, effect in effects.items() if effect.bounded}
     if not known:
         return "Too many members diverged to compare any."
     ahead = [case for case, interval in known.items() if interval.low > 0]

@@ -120,10 +120,11 @@ def _reach(deviation, seeds, comparisons):
 
 def test_a_power_that_is_not_known_is_not_made_up():
     one = effect_of(np.array([1.0, math.nan]), 0.5)
-    assert one.seeds == 1 and not one.told and one.needed is None
+    assert one.seeds == 1 and not one.bounded and one.needed is None
     assert math.isnan(one.power) and math.isnan(one.smallest)
     assert growth([one]) == 1 and size_of([one]).startswith("Too few runs")
     alike = effect_of(np.full(4, 0.25), 0.5)
+    assert size_of([alike]) == "All 4 seeds agree, so that any difference would have been told."
     assert (alike.power, alike.smallest, alike.needed, alike.verdict) == (1, 0, 2, HOLDS)
     none = Effect(Interval(0.0, -1.0, 1.0), 0, 16)
     assert none.needed is None and growth([none]) == 1
@@ -133,8 +134,11 @@ def test_the_words_name_the_effect_that_takes_the_most():
     easy = effect_of(drawn(16, 0, 0.001), 0.005, label="easy", unit="points", scale=100)
     hard = effect_of(drawn(16, 0, 0.02), 0.005, label="hard", unit="points", scale=100)
     words = size_of([easy, hard])
-    assert words.startswith("16 seeds tell a difference of ") and "(hard); 0.5 points takes " in words
+    assert (
+        words.startswith("16 seeds tell a difference of ")
+        and "(hard); 0.5, the smallest that matters, takes " in words
+    )
     assert growth([easy, hard]) == growth([hard]) == (hard.needed or 0) / 16
     assert power(0.005, hard.deviation, hard.needed or 2) >= 0.9
-    assert size_of([easy]).endswith("; 0.5 points takes 3.")
+    assert size_of([easy]).endswith("; 0.5, the smallest that matters, takes 3.")
     assert in_unit(hard, 0.00001234) == "0.0012 points"

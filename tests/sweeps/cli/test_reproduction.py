@@ -12,7 +12,7 @@ import pytest
 from matplotlib.figure import Figure
 
 import sweeps
-from sweeps.claims.effects import OPEN, effect_of, size_of
+from sweeps.claims.effects import NO_MORE, OPEN, effect_of, size_of
 from sweeps.claims.page import HEAD, Outcome, document, markdown
 from sweeps.claims.verdicts import FAILS, HOLDS, Claim, Finding, corrected_interval, judge
 from sweeps.cli import main as cli
@@ -371,6 +371,23 @@ def test_minutes_that_are_none_are_one_message(minutes, two, capsys):
 def test_the_readme_of_the_studies_is_what_is_written():
     readme = Path(sweeps.__file__).parent / "studies" / "README.md"
     assert readme.read_text(encoding="utf-8").startswith(HEAD)
+
+
+def test_no_verdict_is_open_without_a_word_on_what_could_be_told():
+    claim = Claim("It is so.", "Somebody, 2013")
+    wide = effect_of(np.array([1.0, -3.0, 2.0, 0.5]), 0.5, unit="points")
+    between = effect_of(np.tile([0.2, 0.22, 0.18], 2), 0.21, claimed=NO_MORE)
+    for effects, words in (
+        ((wide,), "4 seeds tell a difference of "),
+        ((wide, wide._replace(seeds=1)), "0.5, the smallest that matters, takes "),
+        ((between,), "If it is as measured, between none and that, "),
+        ((wide._replace(seeds=1),), "Too few runs have a value"),
+        ((), "The study states no effect"),
+    ):
+        assert all(effect.verdict == OPEN for effect in effects)
+        found = (Finding(claim, OPEN, "So much.", 1, effects),)
+        outcomes = [Outcome("good", "It is.", (claim,), found, "8 runs.", None, None)]
+        assert document(outcomes).count(words) == 2 and words in markdown(outcomes), words
 
 
 def test_the_page_cites_and_can_be_cited():
