@@ -334,6 +334,20 @@ def test_a_larger_run_that_is_stopped_is_gone_on_with_and_until_then_the_pilot_c
     assert set(sweeps.load(larger).members["status"].to_pylist()) == {"done"}
 
 
+def test_ctrl_c_in_a_larger_run_leaves_the_page_of_the_pilots(untold, capsys, monkeypatch):
+    def stop(*arguments, **options):
+        raise KeyboardInterrupt
+
+    words = ["reproduce", "--quiet", "--out", "here", "--only", "first", "--minutes", "5"]
+    with monkeypatch.context() as patched:
+        patched.setattr(reproduction, "extend", stop)
+        assert main(words) == 130
+    said = capsys.readouterr()
+    assert "run it again to go on" in said.err and "larger" not in said.out
+    assert "4 seeds each" in Path("here/reproduction.html").read_text()
+    assert main(words) == 0 and "larger first" in capsys.readouterr().out
+
+
 def test_a_larger_run_takes_more_fresh_seeds_and_fails_alone(untold, capsys):
     untold["first"].OPTIONS = {"confirm": 2}  # pyright: ignore[reportAttributeAccessIssue]
     reproduction.reproduce("here", untold, minutes=5, progress=False, say=len)
