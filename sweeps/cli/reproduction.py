@@ -159,7 +159,8 @@ def _at_size(
         study, options = enlarged(task.study, task.options, size)
         begun = (directory / MANIFEST).exists()
         there = begun and _whole(directory, study)
-        if not there and not size.fits(minutes):
+        before = 0.0 if task.confirms else seconds_of(folder / task.name)
+        if not there and not size.after(seconds_of(directory), before).fits(minutes):
             continue
         if not begun and not task.confirms:
             _copied(folder / task.name, directory)

@@ -31,6 +31,17 @@ class Size(NamedTuple):
     growth: float
     minutes: float | None
 
+    def after(self, seconds: float | int | None, before: float | int | None) -> "Size":
+        """The same run, of which so much is done.
+
+        Args:
+            seconds: what its run directory has taken; None if there is none, or nobody knows.
+            before: how much of that was the pilot's.
+        """
+        if self.minutes is None or seconds is None or before is None:
+            return self
+        return self._replace(minutes=max(0.0, self.minutes - max(0.0, seconds - before) / 60))
+
     def fits(self, minutes: float | int) -> bool:
         """Whether it is done in so many minutes, as far as one can say."""
         return minutes > 0 and (self.minutes is None or self.minutes <= minutes)

@@ -43,6 +43,14 @@ def test_a_size_fits_or_not():
     assert Size(32, 2, None).fits(1) and not Size(32, 2, None).fits(0)
 
 
+def test_what_is_done_of_a_larger_run_takes_no_time_again():
+    size = Size(32, 2, 5.0)
+    assert size.after(200, 80).minutes == 3 and size.after(60, 80) == size
+    assert size.after(1000, 80).minutes == 0 and size.after(1000, 80).fits(0.1)
+    assert size.after(None, 80) == size.after(200, None) == size
+    assert Size(32, 2, None).after(200, 80).minutes is None
+
+
 def test_a_larger_study_has_the_seeds_of_the_pilot_and_as_many_more_fresh_ones():
     study = dataclasses.replace(plain.study(), space={"alpha": [0.0, 0.1], "seed": range(2, 6)})
     larger, options = enlarged(study, {"confirm": 8, "keep_best": 1}, Size(10, 2.5, None))
