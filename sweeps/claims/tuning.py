@@ -6,22 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from sweeps.claims.verdicts import (
-    FAILS,
-    HOLDS,
-    OPEN,
-    Claim,
-    Finding,
-    Verdict,
-    all_of,
-    combined,
-    corrected_interval,
-    judge,
-    judge_no_gain,
-    left_out,
-    paired,
-    said,
-)
+from sweeps.claims.effects import FAILS, HOLDS, MORE, NO_MORE, OPEN, Effect, Verdict, effect_of
+from sweeps.claims.verdicts import Claim, Finding, all_of, combined, left_out, paired, said
 from sweeps.report.drawing import BLUE, GREY, VERMILION, band, canvas, caption, in_percent
 from sweeps.results.results import Results
 from sweeps.statistics.intervals import student_interval
@@ -66,40 +52,57 @@ def answers(results: Results, question: Question) -> tuple[Finding, Finding]:
     levels = np.unique(results.members[field].to_numpy()).tolist()
     comparisons = len(question.usual) * (len(levels) - 1)
     verdicts: list[Verdict] = []
-    words = []
+    words: list[str] = []
+    effects: list[list[Effect]] = []
     for usual in question.usual:
         gains = {
-            level: corrected_interval(paired(results, None, {field: level}, {field: usual}), comparisons)
+            level: effect_of(
+                paired(results, None, {field: level}, {field: usual}),
+                margin,
+                comparisons,
+                NO_MORE,
+                f"{level:g} over {usual:g}",
+                unit,
+                scale,
+            )
             for level in levels
             if not math.isclose(level, usual)
         }
-        best, gain = max(gains.items(), key=lambda item: item[1].mean)
-        verdicts.append(all_of([judge_no_gain(interval, margin) for interval in gains.values()]))
+        best, gain = max(gains.items(), key=lambda item: item[1].interval.mean)
+        effects.append(list(gains.values()))
+        verdicts.append(all_of([effect.verdict for effect in effects[-1]]))
         words.append(
-            f"the best other value, {best:g}, changes that of {usual:g} by {said(gain, unit, scale)}"
+            f"the best other value, {best:g}, changes that of {usual:g} by {said(gain.interval, unit, scale)}"
         )
     small = f"less than {scale * margin:g} is too small to matter"
     measured = f"Over {len(levels)} values, {', and '.join(words)}; {small}.{left_out(results)}"
-    usual_do = Finding(question.usual_do, combined(verdicts), measured, comparisons)
-    return _tuned(results, question, small, verdicts[0], words[0], comparisons), usual_do
+    usual_do = Finding(question.usual_do, combined(verdicts), measured, comparisons, tuple(sum(effects, [])))
+    default = Finding(
+        question.must_tune, verdicts[0], f"{words[0]}; {small}.", comparisons, tuple(effects[0])
+    )
+    return _tuned(results, question, default, small), usual_do
 
 
-def _tuned(
-    results: Results, question: Question, small: str, default_does: Verdict, words: str, comparisons: int
-) -> Finding:
+def _tuned(results: Results, question: Question, default_does: Finding, small: str) -> Finding:
+    """Whether another value than the default does better, which is what is found of those on these seeds."""
     field, default, claim = question.field, question.usual[0], question.must_tune
     winner, fresh = results.best().config[field], results.confirmation
     if math.isclose(winner, default):
-        verdict = FAILS if default_does == HOLDS else OPEN
-        measured = f"The best value was {default:g} itself: {words}; {small}."
-        return Finding(claim, verdict, measured, comparisons)
+        verdict = FAILS if default_does.verdict == HOLDS else OPEN
+        measured = f"The best value was {default:g} itself: {default_does.measured}"
+        turned = tuple(effect._replace(claimed=MORE) for effect in default_does.effects)
+        return Finding(claim, verdict, measured, default_does.comparisons, turned)
     if fresh is None:
-        return Finding(claim, OPEN, f"The best value, {winner:g}, was not run again on fresh seeds.", 0)
-    gain = corrected_interval(paired(fresh, None, {field: winner}, {field: default}), 1)
+        text = f"The best value, {winner:g}, was not run again on fresh seeds."
+        return Finding(claim, OPEN, text, 0, default_does.effects)
+    differences = paired(fresh, None, {field: winner}, {field: default})
+    label = f"{winner:g} over {default:g}, on fresh seeds"
+    gain = effect_of(differences, question.margin, 1, MORE, label, question.unit, question.scale)
     seeds = len(np.unique(fresh.members["seed"].to_numpy()))
-    effect = said(gain, question.unit, question.scale)
+    effect = said(gain.interval, question.unit, question.scale)
     measured = f"The best value, {winner:g}, against {default:g} on {seeds} fresh seeds: {effect}; {small}."
-    return Finding(claim, judge(gain, question.margin), measured + left_out(fresh), 1)
+    gain = gain._replace(over="fresh seeds")
+    return Finding(claim, gain.verdict, measured + left_out(fresh), 1, (gain,))
 
 
 def drawn(results: Results, question: Question, xlabel: str, ylabel: str) -> "Figure":

@@ -1,22 +1,17 @@
 """A claim of the literature, and what a study found of it; verdicts that their intervals carry."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
+from sweeps.claims.effects import CONDITIONAL as CONDITIONAL
+from sweeps.claims.effects import FAILS, HOLDS, OPEN, Effect, Verdict
+from sweeps.claims.effects import corrected_interval as corrected_interval
 from sweeps.errors import StudyError
 from sweeps.results.results import Results
-from sweeps.statistics.intervals import CONFIDENCE, Interval, student_interval
-
-Verdict = Literal[
-    "holds", "holds under these conditions", "does not hold here", "cannot be told at this size"
-]
-HOLDS: Verdict = "holds"
-CONDITIONAL: Verdict = "holds under these conditions"
-FAILS: Verdict = "does not hold here"
-OPEN: Verdict = "cannot be told at this size"
+from sweeps.statistics.intervals import CONFIDENCE, Interval
 
 
 class Claim(NamedTuple):
@@ -39,28 +34,14 @@ class Finding(NamedTuple):
         verdict: in plain words, never more than the intervals carry.
         measured: what was measured, with its interval, in a sentence or two.
         comparisons: how many comparisons the intervals were widened for.
+        effects: what the verdict rests on, in numbers: for the summary picture and the power.
     """
 
     claim: Claim
     verdict: Verdict
     measured: str
     comparisons: int
-
-
-def corrected_interval(differences: Float[np.ndarray, " seeds"], comparisons: int) -> Interval:
-    """Student's interval of a mean difference, widened so that all comparisons hold together (Bonferroni).
-
-    Args:
-        differences: one difference per seed.
-        comparisons: how many intervals are read together, at least 1.
-
-    Example:
-        >>> one = corrected_interval(np.array([1.0, 2.0, 3.0]), 1)
-        >>> ten = corrected_interval(np.array([1.0, 2.0, 3.0]), 10)
-        >>> ten.low < one.low < one.high < ten.high
-        True
-    """
-    return student_interval(differences, 1 - (1 - CONFIDENCE) / comparisons)
+    effects: tuple[Effect, ...] = ()
 
 
 def judge(interval: Interval, margin: float | int = 0) -> Verdict:
@@ -257,18 +238,18 @@ def binomial_interval(successes: float | int, trials: float | int, comparisons: 
     return Interval(float(successes / trials), float(low), float(high))
 
 
-def judge_each(intervals: Sequence[Interval], margin: float | int = 0) -> Verdict:
+def judge_each(effects: Sequence[Interval | Effect], margin: float | int = 0) -> Verdict:
     """The verdict on a claim that was measured under several conditions.
 
     Args:
-        intervals: of the effect, one per condition, widened for their number.
-        margin: the smallest effect that matters.
+        effects: one per condition, widened for their number; or their intervals alone.
+        margin: the smallest effect that matters, of intervals.
 
     Example:
         >>> judge_each([Interval(2.0, 1.0, 3.0), Interval(0.0, -1.0, 1.0)])
         'holds under these conditions'
     """
-    return combined([judge(interval, margin) for interval in intervals])
+    return combined([one.verdict if isinstance(one, Effect) else judge(one, margin) for one in effects])
 
 
 def percent(interval: Interval) -> str:

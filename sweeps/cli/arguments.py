@@ -25,6 +25,7 @@ RUN_EXAMPLES = """examples:
 """
 REPRODUCE_EXAMPLES = """examples:
   sweeps reproduce
+  sweeps reproduce --minutes 60
   sweeps reproduce --only digits-mlp activations
   sweeps reproduce --data fashion-mnist=data/fashion-mnist --out runs/fashion
 """
@@ -221,7 +222,7 @@ def _add_studies(commands: Any) -> None:
         "reproduce",
         help="run every ready study that claims are made of, and write what is so",
         description="Run every ready study that examines a claim about Leaky ReLU, and write one page: "
-        "claim, source, measurement, picture, verdict. Stopped and run again, it goes on where it was.",
+        "claim, source, effect, power, picture, verdict. Stopped and run again, it goes on where it was.",
         epilog=REPRODUCE_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -229,6 +230,12 @@ def _add_studies(commands: Any) -> None:
         "--out", type=_path, default=REPRODUCTION, help=f"the folder to keep it in (default: {REPRODUCTION})"
     )
     command.add_argument("--only", nargs="+", default=[], metavar="STUDY", help="these studies alone")
+    command.add_argument(
+        "--minutes",
+        type=_real,
+        help="how long all may take: after the studies at their own sizes, those whose claims need more "
+        "seeds for a power of 90 %% are run with them, as far as they fit (default: no larger runs)",
+    )
     _add_data(command, "the images to use instead of digits, in the studies on images")
     command.add_argument("--quiet", action="store_true", help="show no progress")
     commands.add_parser("list", help="list the ready studies", description="List the ready studies.")

@@ -14,7 +14,7 @@ import jax
 from sweeps.cli import comparison
 from sweeps.cli.arguments import REPORT, USAGE_ERROR, make_parser
 from sweeps.cli.reference import Reference, describe, ready_studies, rebuild, resolve, with_options
-from sweeps.cli.reproduction import PAGE, TABLE, claiming, reproduce
+from sweeps.cli.reproduction import FOREST, PAGE, TABLE, claiming, reproduce
 from sweeps.cli.summary import print_replay, print_summary
 from sweeps.driver.extension import extend
 from sweeps.driver.loop import Origin, Settings, resume, run_as
@@ -295,12 +295,17 @@ def _reproduce(options: argparse.Namespace) -> int:
     _start()
     modules = claiming(options.only)
     try:
-        outcomes = reproduce(options.out, modules, data=options.data, progress=not options.quiet)
+        given = {"data": options.data, "minutes": options.minutes, "progress": not options.quiet}
+        outcomes = reproduce(options.out, modules, **given)
     except (KeyboardInterrupt, SystemExit) as stopped:
         print("sweeps reproduce: stopped; run it again to go on where it was", file=sys.stderr)
         return int(stopped.code or 0) if isinstance(stopped, SystemExit) else INTERRUPTED
-    written = [PAGE, TABLE, *(outcome.picture.name for outcome in outcomes if outcome.picture)]
+    drawn = [name for name in (f"{FOREST}.png", f"{FOREST}.svg") if (options.out / name).exists()]
+    written = [PAGE, TABLE, *drawn, *(outcome.picture.name for outcome in outcomes if outcome.picture)]
     print("\n".join(["", f"written to {options.out}/", *(f"  {name}" for name in written)]))
+    short = [outcome.name for outcome in outcomes if outcome.needs]
+    if short:
+        print(f"more seeds tell more of {', '.join(short)}: sweeps reproduce --minutes MINUTES runs them")
     failed = [outcome.name for outcome in outcomes if outcome.error is not None]
     if failed:
         print(f"sweeps reproduce: failed: {', '.join(failed)}; the page says why", file=sys.stderr)

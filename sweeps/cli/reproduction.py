@@ -1,29 +1,66 @@
 """All ready studies with claims, run one after the other, and the page of what they found."""
 
 import importlib
+import math
+import shutil
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
+from sweeps.claims.forest import forest
 from sweeps.claims.page import Outcome, document, markdown
 from sweeps.cli.reference import describe, ready_studies
+from sweeps.cli.sizes import Size, enlarged, needs, seconds_of, sizes, timed
 from sweeps.data.named import read_images
+from sweeps.driver.extension import extend
 from sweeps.driver.loop import Origin, Settings, resume, run_as
-from sweeps.errors import StudyError, unknown
+from sweeps.errors import StudyError, brief, unknown
 from sweeps.members.request import request_again
 from sweeps.report.drawing import saved
+from sweeps.report.reproduction import circumstances
 from sweeps.report.wording import count
 from sweeps.results.results import Results, load
+from sweeps.space.bounds import finite
+from sweeps.space.domains import text
 from sweeps.store.chunks import CONFIRMATION, MANIFEST, read_manifest
-from sweeps.store.durable import replace, writing
-from sweeps.store.lock import holder
+from sweeps.store.durable import publish, replace, writing
+from sweeps.store.lock import LOCK, holder
 from sweeps.store.statuses import UNFINISHED
 from sweeps.trial import Study
 
 PAGE, TABLE = "reproduction.html", "reproduction.md"
+FOREST, NARROW = "forest", "forest-narrow"
 DPI = 130
+SAID = ("data", "seeds", "root seed", "steps", "space", "versions", "hardware", "fingerprint")
+
+
+class Task(NamedTuple):
+    """A study that is reproduced.
+
+    Attributes:
+        name: of the study.
+        module: where it is.
+        study: the study, on the images that are used.
+        data: those images, as they were named; None for the study's own.
+    """
+
+    name: str
+    module: ModuleType
+    study: Study
+    data: str | None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """How it is run."""
+        return getattr(self.module, "OPTIONS", {})
+
+    @property
+    def confirms(self) -> bool:
+        """Whether the winner runs again on fresh seeds: no such run can be extended, for another may win."""
+        return bool(self.options.get("confirm"))
 
 
 def claiming(only: Sequence[str] = ()) -> dict[str, ModuleType]:
@@ -49,17 +86,22 @@ def reproduce(
     modules: dict[str, ModuleType],
     *,
     data: str | None = None,
+    minutes: float | int | None = None,
     progress: bool = True,
     say: Callable[[str], Any] = print,
 ) -> list[Outcome]:
     """Runs studies, or goes on with them, or reads them where they are done; writes the page of all.
 
-    A study that fails is named on the page, and the others run all the same.
+    Each study's own seeds are the pilot of a larger run, which has the seeds that a power of 90 % takes and
+    is done, cheapest first, as far as the minutes reach. One that is there is read, whatever the minutes. A
+    study that fails is named on the page, and the others run all the same.
 
     Args:
         directory: the folder of the run directories, one per study, and of the page.
         modules: the studies' modules by name.
         data: `KIND=PATH` of the images for the studies on images; None leaves them digits.
+        minutes: how long all may take, the studies at their own sizes included, which are run in any case;
+            None makes no larger run.
         progress: whether to show progress on standard error.
         say: called with a line per study that is done.
 
@@ -67,48 +109,136 @@ def reproduce(
         What became of each study.
 
     Raises:
-        StudyError: the data cannot be read, or the page cannot be written.
+        StudyError: the minutes are none, the data cannot be read, or the page cannot be written.
         KeyboardInterrupt: Ctrl-C; what was done is kept, and the same call goes on from there.
     """
+    if minutes is not None and (finite(minutes) or 0) <= 0:
+        raise StudyError(f"`0 < minutes` must hold and be a finite number, but got {brief(minutes)}")
+    ends = -math.inf if minutes is None else time.monotonic() + 60 * minutes
     folder = Path(directory)
     images = None if data is None else read_images(data)
     with writing("out"):
         folder.mkdir(parents=True, exist_ok=True)
-    outcomes = []
+    outcomes: dict[str, Outcome] = {}
+    larger: list[tuple[Task, list[Size]]] = []
     for place, (name, module) in enumerate(modules.items(), 1):
-        taken = data if hasattr(module, "make") else None  # without images there is nothing to exchange
-        line = (module.__doc__ or "").strip().partition("\n")[0]
         try:
-            study = module.study if taken is None else module.make(images)
-            results = _results(folder / name, name, study, getattr(module, "OPTIONS", {}), taken, progress)
-            outcome = _outcome(name, line, module, results, folder)
+            taken = data if hasattr(module, "make") else None  # without images there is nothing to exchange
+            task = Task(name, module, module.study if taken is None else module.make(images), taken)
+            outcomes[name], found = _at_own_size(folder, task, progress)
+            larger += [(task, found)] if found else []
         except Exception as error:  # any failure is that study's alone
-            outcome = Outcome(name, line, tuple(module.CLAIMS), (), "", None, _reason(error))
-        outcomes.append(outcome)
-        verdicts = "; ".join(finding.verdict for finding in outcome.findings)
-        say(f"{place}/{len(modules)} {name}: {outcome.error or verdicts}")
-    with writing(str(folder / PAGE)):
-        for file, text in ((PAGE, document(outcomes, data)), (TABLE, markdown(outcomes))):
-            replace(folder / file, lambda path, text=text: path.write_text(text, encoding="utf-8"))
-    return outcomes
+            outcomes[name] = _failed(name, module, error)
+        say(f"{place}/{len(modules)} {_line(outcomes[name])}")
+    _write(folder, list(outcomes.values()), data)
+    for task, found in sorted(larger, key=lambda each: min(size.minutes or 0 for size in each[1])):
+        try:
+            outcome = _at_size(folder, task, found, ends, progress)
+        except Exception as error:
+            outcome = _failed(task.name, task.module, error)
+        if outcome is not None:
+            outcomes[task.name] = outcome
+            say(f"larger {_line(outcome)}")
+            _write(folder, list(outcomes.values()), data)
+    return list(outcomes.values())
+
+
+def _at_own_size(folder: Path, task: Task, progress: bool) -> tuple[Outcome, list[Size]]:
+    """What the study itself found, and the larger runs that would have the power."""
+    results = _results(folder / task.name, task, task.study, task.options, progress)
+    outcome, seeds = _outcome(task, results, folder), len(results.members["seed"].unique())
+    return outcome, sizes(outcome.findings, seeds, seconds_of(results.directory), task.confirms)
+
+
+def _at_size(
+    folder: Path, task: Task, found: list[Size], ends: float | int, progress: bool
+) -> Outcome | None:
+    """What the largest run found that is there, or that fits in the time that is left; None if none does."""
+    for size in found:
+        directory, minutes = folder / f"{task.name}-{size.seeds}-seeds", (ends - time.monotonic()) / 60
+        study, options = enlarged(task.study, task.options, size)
+        begun = (directory / MANIFEST).exists()
+        there = begun and _whole(directory, study)
+        before = 0.0 if task.confirms else seconds_of(folder / task.name)
+        if not there and not size.after(seconds_of(directory), before).fits(minutes):
+            continue
+        if not begun and not task.confirms:
+            _copied(folder / task.name, directory)
+        results = _results(directory, task, study, options, progress, None if there else minutes)
+        if there or _whole(directory, study):
+            return _outcome(task, results, folder)
+    return None
+
+
+def _whole(directory: Path, study: Study) -> bool:
+    """Whether a larger run has all of its seeds, and is done."""
+    recorded = read_manifest(directory)
+    return recorded["space"]["seed"] == text(study.domains["seed"]) and _finished(directory, recorded)
+
+
+def _copied(pilot: Path, directory: Path) -> None:
+    """The pilot's run directory again, to be extended there: what it has trained is not trained anew."""
+
+    def copy(folder: Path) -> None:
+        shutil.copytree(pilot, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(LOCK))
+
+    with writing(str(directory)):
+        publish(directory, copy, changes=True)
+
+
+def _line(outcome: Outcome) -> str:
+    """A study's verdicts, or why it failed, and what more it takes."""
+    verdicts = "; ".join(finding.verdict for finding in outcome.findings)
+    more = f"; {outcome.needs}" if outcome.needs else ""
+    return f"{outcome.name}: {outcome.error or verdicts}{more}"
+
+
+def _write(folder: Path, outcomes: list[Outcome], data: str | None) -> None:
+    """The page, the table, and the picture of all effects."""
+    import matplotlib
+
+    found = [(outcome.name, outcome.findings) for outcome in outcomes]
+    paths = [folder / f"{name}.svg" for name in (FOREST, NARROW)]
+    with writing(str(folder / PAGE)), matplotlib.rc_context({"svg.hashsalt": FOREST}):
+        if there := any(finding.effects for _, findings in found for finding in findings):
+            for path, narrow in zip(paths, (False, True), strict=True):
+                forest(found, narrow).savefig(path, metadata={"Date": None})
+            saved(forest(found), folder / f"{FOREST}.png", dpi=DPI)
+        texts = {PAGE: document(outcomes, data, paths if there else ()), TABLE: markdown(outcomes, data)}
+        for file, words in texts.items():
+            replace(folder / file, lambda path, words=words: path.write_text(words, encoding="utf-8"))
 
 
 def _results(
-    directory: Path, name: str, study: Study, options: dict[str, Any], data: str | None, progress: bool
+    directory: Path,
+    task: Task,
+    study: Study,
+    options: dict[str, Any],
+    progress: bool,
+    minutes: float | int | None = None,
 ) -> Results:
     """The results of a study: read, gone on with, or run anew."""
+    changed = {} if study is task.study else {"seed": study.domains["seed"]}
+    reference = describe(task.name, changed, None, task.data)
     if not (directory / MANIFEST).exists():
-        origin = Origin(name, describe(name, {}, None, data))
-        return run_as(origin, study, Settings(out=directory, progress=progress, **options))
+        settings = Settings(out=directory, progress=progress, max_minutes=minutes, **options)
+        with timed(directory):
+            return run_as(Origin(task.name, reference), study, settings)
     recorded = read_manifest(directory)
     before = (recorded.get("reference") or {}).get("data")
-    if before != (None if data is None else describe(name, {}, None, data)["data"]):
+    if before != reference.get("data"):
         raise StudyError(
             f"`the data of {directory}` must be what the run began with, {before or 'digits'}, but got "
-            f"{data or 'digits'}; name another --out"
+            f"{task.data or 'digits'}; name another --out"
         )
+    if study is not task.study and recorded["space"]["seed"] != text(study.domains["seed"]):  # a copied pilot
+        with timed(directory):
+            return extend(directory, task.study, space=changed, progress=progress, max_minutes=minutes)
     request_again(recorded, study)
-    return load(directory) if _finished(directory, recorded) else resume(directory, study, progress=progress)
+    if _finished(directory, recorded):
+        return load(directory)
+    with timed(directory):
+        return resume(directory, study, progress=progress, max_minutes=minutes)
 
 
 def _finished(directory: Path, recorded: dict[str, Any]) -> bool:
@@ -131,8 +261,9 @@ def _finished(directory: Path, recorded: dict[str, Any]) -> bool:
     )
 
 
-def _outcome(name: str, line: str, module: ModuleType, results: Results, folder: Path) -> Outcome:
+def _outcome(task: Task, results: Results, folder: Path) -> Outcome:
     """What the study found, with its picture drawn into the folder."""
+    name, module = task.name, task.module
     findings = tuple(module.findings(results))
     path = folder / f"{name}.png"
     with writing(str(path)):
@@ -146,7 +277,27 @@ def _outcome(name: str, line: str, module: ModuleType, results: Results, folder:
     if fresh is not None:
         again = len(set(fresh.members["seed"].to_pylist()))
         size += f", and the winner and the default on {count(again, 'fresh seed')}"
-    return Outcome(name, line, tuple(module.CLAIMS), findings, f"{size}.", path, None)
+    more = needs(findings, seeds, seconds_of(results.directory), task.confirms)
+    facts = _facts(task, results)
+    return Outcome(name, _about(module), tuple(module.CLAIMS), findings, f"{size}.", path, None, facts, more)
+
+
+def _failed(name: str, module: ModuleType, error: Exception) -> Outcome:
+    return Outcome(name, _about(module), tuple(module.CLAIMS), (), "", None, _reason(error))
+
+
+def _about(module: ModuleType) -> str:
+    """What a study is: the first line of its docstring."""
+    return (module.__doc__ or "").strip().partition("\n")[0]
+
+
+def _facts(task: Task, results: Results) -> tuple[tuple[str, str], ...]:
+    """Data, seeds and versions."""
+    own = "digits" if hasattr(task.module, "make") else "the study's own"
+    digest = (results.manifest.get("digests") or {}).get("data")
+    data = f"{task.data or own}{f', digest {digest[:12]}' if digest else ''}"
+    known = dict([("data", data), *circumstances(results)])
+    return tuple((label, known[label]) for label in SAID if label in known)
 
 
 def _reason(error: Exception) -> str:

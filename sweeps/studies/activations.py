@@ -24,18 +24,8 @@ from flax import nnx
 import sweeps
 from lrelu_jax import ELU, LeakyReLU, PReLU, ReLU, RReLU
 from lrelu_jax.initializers import he_normal
-from sweeps.claims.verdicts import (
-    Claim,
-    Finding,
-    Verdict,
-    all_of,
-    corrected_interval,
-    judge,
-    judge_no_gain,
-    left_out,
-    paired,
-    said,
-)
+from sweeps.claims.effects import NO_MORE, Effect, effect_of
+from sweeps.claims.verdicts import Claim, Finding, all_of, left_out, paired, said
 from sweeps.report.drawing import canvas, caption, effects
 from sweeps.results.results import Results
 from sweeps.statistics.intervals import Interval
@@ -146,13 +136,18 @@ def make(data: sweeps.Data | None = None) -> sweeps.Study:
 study = make()
 
 
-def gains(results: Results, metric: str) -> Mapping[tuple[str, str], Interval]:
+def gains(results: Results, metric: str) -> Mapping[tuple[str, str], Effect]:
     """How much lower the first one's error is than the second's, for the pairs that claims are about."""
     pairs = [(name, "relu") for name in SLOPES if name != "relu"]
     pairs += [("prelu", name) for name in SLOPES if name not in ("prelu", "elu")]
     return {
-        (one, other): corrected_interval(
-            -paired(results, metric, {"activation": one}, {"activation": other}), COMPARISONS
+        (one, other): effect_of(
+            -paired(results, metric, {"activation": one}, {"activation": other}),
+            MARGIN,
+            COMPARISONS,
+            label=f"{metric}, {one} below {other}",
+            unit="points",
+            scale=100,
         )
         for one, other in pairs
     }
@@ -162,35 +157,36 @@ def findings(results: Results) -> tuple[Finding, ...]:
     """What holds of each claim."""
     test, train = gains(results, "test/error"), gains(results, "train/error")
     small, more, slope, elu = (test[name, "relu"] for name in ("leaky-0.01", "leaky-0.18", "prelu", "elu"))
-    lowest: list[Verdict] = [
-        judge(train["prelu", name]) for name in ("relu", "leaky-0.01", "leaky-0.18", "rrelu")
-    ]
-    lower, fallen = test["rrelu", "relu"], train["rrelu", "relu"]
-    raised = Interval(-fallen.mean, -fallen.high, -fallen.low)
-    words = "; ".join(
-        f"than {name} {points(train['prelu', name])}"
-        for name in ("relu", "leaky-0.01", "leaky-0.18", "rrelu")
+    small = small._replace(claimed=NO_MORE)
+    others = ("relu", "leaky-0.01", "leaky-0.18", "rrelu")
+    lower, raised = test["rrelu", "relu"], _turned(train["rrelu", "relu"], "train/error, rrelu above relu")
+    effects = (
+        (small,),
+        (more,),
+        tuple(train["prelu", name] for name in others),
+        (raised, lower),
+        (slope,),
+        (elu,),
     )
-    verdicts = (
-        judge_no_gain(small, MARGIN),
-        judge(more, MARGIN),
-        all_of(lowest),
-        all_of([judge(raised, MARGIN), judge(lower, MARGIN)]),
-        judge(slope, MARGIN),
-        judge(elu, MARGIN),
-    )
+    words = "; ".join(f"than {name} {points(train['prelu', name].interval)}" for name in others)
     measured = (
-        f"Test error lower than ReLU's by {points(small)}.",
-        f"Test error lower than ReLU's by {points(more)}.",
+        f"Test error lower than ReLU's by {points(small.interval)}.",
+        f"Test error lower than ReLU's by {points(more.interval)}.",
         f"PReLU's training error is lower {words}.",
-        f"Training error higher by {points(raised)}, test error lower by {points(lower)}.",
-        f"Test error lower than ReLU's by {points(slope)}.",
-        f"Test error lower than ReLU's by {points(elu)}.",
+        f"Training error higher by {points(raised.interval)}, test error lower by {points(lower.interval)}.",
+        f"Test error lower than ReLU's by {points(slope.interval)}.",
+        f"Test error lower than ReLU's by {points(elu.interval)}.",
     )
     return tuple(
-        Finding(claim, verdict, text + left_out(results), COMPARISONS)
-        for claim, verdict, text in zip(CLAIMS, verdicts, measured, strict=True)
+        Finding(claim, all_of([one.verdict for one in own]), text + left_out(results), COMPARISONS, own)
+        for claim, own, text in zip(CLAIMS, effects, measured, strict=True)
     )
+
+
+def _turned(effect: Effect, label: str) -> Effect:
+    """The effect of the opposite sign."""
+    mean, low, high = effect.interval
+    return effect._replace(interval=Interval(-mean, -high, -low), label=label)
 
 
 def points(interval: Interval) -> str:
@@ -204,7 +200,7 @@ def picture(results: Results) -> "Figure":
     names = [name for name in SLOPES if name != "relu"]
     for axes, metric in zip(panels, ("test/error", "train/error"), strict=True):
         found = gains(results, metric)
-        scaled = [Interval(*(100 * value for value in found[name, "relu"])) for name in names]
+        scaled = [Interval(*(100 * value for value in found[name, "relu"].interval)) for name in names]
         effects(axes, names, scaled, 100 * MARGIN, f"{metric} below ReLU's, percentage points")
     caption(
         figure,

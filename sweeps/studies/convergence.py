@@ -26,7 +26,8 @@ from jaxtyping import Float
 
 import sweeps
 from lrelu_jax.initializers import he_normal
-from sweeps.claims.verdicts import Claim, Finding, combined, corrected_interval, judge, said, series
+from sweeps.claims.effects import effect_of
+from sweeps.claims.verdicts import Claim, Finding, judge_each, said, series
 from sweeps.report.drawing import COLORS, canvas, caption
 from sweeps.results.results import Results
 from sweeps.studies.activations import SLOPES, on_training, rectifier
@@ -122,20 +123,19 @@ def findings(results: Results) -> tuple[Finding, ...]:
     comparisons = len(rates) * len(CLAIMS)
     found = []
     for claim, name in zip(CLAIMS, NAMES[1:], strict=True):
-        verdicts, words = [], []
+        effects, words = [], []
         for rate in rates:
             usual, usual_there = steps_to_target(results, "relu", rate)
             steps, there = steps_to_target(results, name, rate)
-            saved = corrected_interval(usual - steps, comparisons)
-            verdicts.append(judge(saved, MARGIN * float(usual.mean())))
+            margin, label = MARGIN * float(usual.mean()), f"learning rate {rate:g}"
+            effects.append(effect_of(usual - steps, margin, comparisons, label=label, unit="steps"))
             missed = int((~there).sum() + (~usual_there).sum())
             late = f", where {missed} runs did not get there" if missed else ""
-            effect = said(saved, "steps", digits=1)
+            effect = said(effects[-1].interval, "steps", digits=1)
             words.append(f"at learning rate {rate:g}, {effect} saved of {usual.mean():.0f}{late}")
         measured = "; ".join(words)
-        found.append(
-            Finding(claim, combined(verdicts), measured[0].upper() + measured[1:] + ".", comparisons)
-        )
+        measured = measured[0].upper() + measured[1:] + "."
+        found.append(Finding(claim, judge_each(effects), measured, comparisons, tuple(effects)))
     return tuple(found)
 
 

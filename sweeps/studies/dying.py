@@ -4,7 +4,8 @@ The claims: a learning rate that is too high leaves as much as 40 % of a ReLU ne
 activate over the whole training set (Karpathy, CS231n, 2015); the slope of Leaky ReLU lets units that are
 not active recover (Maas, Hannun and Ng, 2013). Measured on an MLP of two hidden layers of 64 units, by SGD
 and by Adam: the share of hidden units that put out zero for every training image (dead), the share that is
-never positive (for a leaky unit, which has no zero, the nearest thing to dead), and the test accuracy.
+never positive (for a leaky unit, which has no zero, the nearest thing to dead), and the test accuracy. A
+twentieth of the units, and half a point of accuracy, are the smallest differences that matter.
 
 Found here (8 seeds, intervals for all cases together): with Adam 35 % of the units are dead at a rate of 0.1
 and 49 % (48 to 51) at 1, where the accuracy is that of guessing; no unit dies with SGD up to a rate of 1. Of
@@ -24,19 +25,8 @@ from flax import nnx
 import sweeps
 from lrelu_jax import LeakyReLU
 from lrelu_jax.diagnostics import unit_counts
-from sweeps.claims.verdicts import (
-    FAILS,
-    HOLDS,
-    OPEN,
-    Claim,
-    Finding,
-    corrected_interval,
-    finals,
-    judge_each,
-    levels,
-    paired,
-    percent,
-)
+from sweeps.claims.effects import FAILS, HOLDS, OPEN, Effect, corrected_interval, effect_of
+from sweeps.claims.verdicts import Claim, Finding, finals, judge_each, levels, paired, percent
 from sweeps.report.drawing import in_percent, panels
 from sweeps.results.results import Results
 from sweeps.statistics.intervals import Interval
@@ -47,6 +37,7 @@ if TYPE_CHECKING:
 
 COLORS = ("#0072B2", "#8F6100", "#009E73", "#CC79A7", "#D55E00")
 MARGIN = 0.005  # half a percent of accuracy: less would not matter
+UNITS = 0.05  # of the units: a twentieth of them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,6 +117,7 @@ def make(data: sweeps.Data | None = None) -> sweeps.Study:
 
 study = make()
 
+CLAIMED = 0.4  # of the units, dead
 KARPATHY, MAAS = "Karpathy, CS231n lecture notes, 2015", "Maas, Hannun and Ng, 2013"
 CLAIMS = (
     Claim("A learning rate that is too high kills ReLU units.", KARPATHY),
@@ -139,29 +131,39 @@ def findings(results: Results) -> tuple[Finding, ...]:
     """What the run says of each claim."""
     rates, slopes = levels(results, "learning_rate"), [a for a in levels(results, "alpha") if a]
     pairs = [(o, rate) for o in levels(results, "optimizer") for rate in rates]
-    relu = {
-        (o, rate): corrected_interval(
-            finals(results, "train/dead", optimizer=o, learning_rate=rate, alpha=0.0), len(pairs)
+    above = {
+        (o, rate): effect_of(
+            finals(results, "train/dead", optimizer=o, learning_rate=rate, alpha=0.0) - CLAIMED,
+            UNITS,
+            len(pairs),
+            label=f"{o} at {rate:.2g}, above {CLAIMED:.0%}",
+            unit="points",
+            scale=100,
         )
         for o, rate in pairs
     }
+    relu = {case: Interval(*(CLAIMED + value for value in own.interval)) for case, own in above.items()}
     optimizers = levels(results, "optimizer")
     # The highest rate of which an interval is left: at higher ones all but one diverged.
     highest = {o: max(rate for p, rate in pairs if p == o and relu[o, rate].low > -1) for o in optimizers}
     killed = {
-        o: corrected_interval(
+        o: effect_of(
             paired(
                 results,
                 "train/dead",
                 {"optimizer": o, "learning_rate": highest[o], "alpha": 0.0},
                 {"optimizer": o, "learning_rate": rates[0], "alpha": 0.0},
             ),
+            UNITS,
             len(optimizers),
+            label=f"{o} at {highest[o]:.2g}",
+            unit="points",
+            scale=100,
         )
         for o in optimizers
     }
-    alive = _against_relu(results, "train/never_positive", pairs, slopes, -1)
-    better = _against_relu(results, "test/accuracy", pairs, slopes, 1)
+    alive = _against_relu(results, "train/never_positive", pairs, slopes, UNITS)
+    better = _against_relu(results, "test/accuracy", pairs, slopes, MARGIN)
     worst = max((case for case in pairs if relu[case].low > -1), key=lambda case: relu[case].mean)
     many = relu[worst]
     dead_leaky = max(finals(results, "train/dead", alpha=alpha).max() for alpha in slopes)
@@ -170,42 +172,55 @@ def findings(results: Results) -> tuple[Finding, ...]:
             CLAIMS[0],
             judge_each(list(killed.values())),
             "Dead units at the highest rate above those at the lowest: "
-            + ", ".join(f"{o} at {highest[o]:.2g}: {percent(i)}" for o, i in killed.items())
+            + ", ".join(f"{o} at {highest[o]:.2g}: {percent(i.interval)}" for o, i in killed.items())
             + ".",
             len(killed),
+            tuple(killed.values()),
         ),
         Finding(
             CLAIMS[1],
-            HOLDS if many.low > 0.4 else FAILS if all(i.high < 0.4 for i in relu.values()) else OPEN,
+            HOLDS if many.low > CLAIMED else FAILS if all(i.high < CLAIMED for i in relu.values()) else OPEN,
             f"The most dead units: {percent(many)}, with {worst[0]} at {worst[1]:.2g}.",
             len(pairs),
+            (above[worst],),
         ),
         Finding(
             CLAIMS[2],
             judge_each(list(alive.values())),
             f"{_cases(alive)} Dead units of leaky networks: at most {dead_leaky:.1%}.",
             len(alive),
+            tuple(alive.values()),
         ),
-        Finding(CLAIMS[3], judge_each(list(better.values()), MARGIN), _cases(better), len(better)),
+        Finding(
+            CLAIMS[3],
+            judge_each(list(better.values())),
+            _cases(better),
+            len(better),
+            tuple(better.values()),
+        ),
     )
 
 
 def _against_relu(
-    results: Results, metric: str, pairs: list[tuple[str, float]], slopes: list[float], sign: int
-) -> dict[tuple[str, float, float], Interval]:
+    results: Results, metric: str, pairs: list[tuple[str, float]], slopes: list[float], margin: float
+) -> dict[tuple[str, float, float], Effect]:
     """Leaky ReLU's advantage over ReLU for every optimiser, rate and slope; NaN where too many diverged."""
+    sign = 1 if metric == results.manifest["metric"] else -1
     cases = [(*pair, alpha) for pair in pairs for alpha in slopes]
     found = {}
     for o, rate, alpha in cases:
         same = {"optimizer": o, "learning_rate": rate}
         differences = sign * paired(results, metric, {**same, "alpha": alpha}, {**same, "alpha": 0.0})
-        found[o, rate, alpha] = corrected_interval(differences, len(cases))
+        label = f"{o} at {rate:.2g}, α = {alpha:g}"
+        found[o, rate, alpha] = effect_of(
+            differences, margin, len(cases), label=label, unit="points", scale=100
+        )
     return found
 
 
-def _cases(effects: dict[tuple[str, float, float], Interval]) -> str:
+def _cases(effects: dict[tuple[str, float, float], Effect]) -> str:
     """How many of the conditions show an advantage, how many the contrary, and the largest one."""
-    known = {case: interval for case, interval in effects.items() if not np.isnan(interval.low)}
+    known = {case: effect.interval for case, effect in effects.items() if effect.bounded}
     if not known:
         return "Too many members diverged to compare any."
     ahead = [case for case, interval in known.items() if interval.low > 0]

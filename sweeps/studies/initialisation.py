@@ -22,18 +22,18 @@ import numpy as np
 import sweeps
 from lrelu_jax import leaky_relu
 from lrelu_jax.initializers import he_uniform
-from sweeps.claims.verdicts import (
+from sweeps.claims.effects import (
     FAILS,
     HOLDS,
+    MORE,
     OPEN,
-    Claim,
-    Finding,
+    SAME,
+    Effect,
     Verdict,
     corrected_interval,
-    finals,
-    judge_each,
-    levels,
+    effect_of,
 )
+from sweeps.claims.verdicts import Claim, Finding, finals, judge_each, levels
 from sweeps.report.drawing import panels
 from sweeps.results.results import Results
 from sweeps.statistics.intervals import Interval
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 DEPTH = 50
 MARKS = (1, 10, 20, 30, 40, 50)
 KEPT = 1.0  # a variance is called kept if it changes by less than a factor of ten
+MARGIN = 0.3  # beyond that, a factor of two
 SIGNALS = {"activations": f"activations/layer{DEPTH:02}", "gradients": "gradients/layer01"}
 
 
@@ -111,49 +112,64 @@ def findings(results: Results) -> tuple[Finding, ...]:
     relu = _changes(results, [0.0], False)
     aware = _changes(results, slopes, True)
     usual = _changes(results, leaky, False)
-    beyond = {case: _shifted(interval, -KEPT) for case, interval in usual.items()}
-    grown = sorted({alpha for alpha, signal in beyond if judge_each([beyond[alpha, signal]]) == HOLDS})
+    beyond = {case: _beyond(effect) for case, effect in usual.items()}
+    grown = sorted({alpha for alpha, signal in beyond if beyond[alpha, signal].verdict == HOLDS})
     factor = f"a factor of {10**KEPT:g}"
     return (
-        Finding(CLAIMS[0], _kept(relu), f"Variance through {DEPTH} layers: {_said(relu)}.", len(relu)),
-        Finding(CLAIMS[1], _kept(aware), f"Variance through {DEPTH} layers: {_said(aware)}.", len(aware)),
+        *(
+            Finding(
+                claim,
+                _kept(found),
+                f"Variance through {DEPTH} layers: {_said(found)}.",
+                len(found),
+                tuple(found.values()),
+            )
+            for claim, found in zip(CLAIMS, (relu, aware), strict=False)
+        ),
         Finding(
             CLAIMS[2],
             judge_each(list(beyond.values())),
             f"Beyond {factor} in {DEPTH} layers for the slopes {', '.join(map(str, grown)) or 'none'}; "
             f"{_said(usual)}.",
             len(usual),
+            tuple(beyond.values()),
         ),
     )
 
 
-def _changes(results: Results, slopes: list[float], aware: bool) -> dict[tuple[float, str], Interval]:
+def _changes(results: Results, slopes: list[float], aware: bool) -> dict[tuple[float, str], Effect]:
     """Per slope and signal, the change of log10 variance over the whole depth."""
     cases = [(alpha, signal) for alpha in slopes for signal in SIGNALS]
     return {
-        (alpha, signal): corrected_interval(
-            finals(results, SIGNALS[signal], alpha=alpha, slope_aware=aware), len(cases)
+        (alpha, signal): effect_of(
+            finals(results, SIGNALS[signal], alpha=alpha, slope_aware=aware),
+            KEPT,
+            len(cases),
+            SAME,
+            f"{signal}, α = {alpha:g}",
+            "powers of ten",
         )
         for alpha, signal in cases
     }
 
 
-def _shifted(interval: Interval, by: float) -> Interval:
-    return Interval(*(bound + by for bound in interval))
+def _beyond(effect: Effect) -> Effect:
+    """By how much a change is beyond a factor of ten."""
+    interval = Interval(*(bound - KEPT for bound in effect.interval))
+    label = f"{effect.label}, beyond a factor of {10**KEPT:g}"
+    return effect._replace(interval=interval, margin=MARGIN, claimed=MORE, label=label)
 
 
-def _kept(changes: dict[tuple[float, str], Interval]) -> Verdict:
-    intervals = list(changes.values())
-    if all(-KEPT < interval.low and interval.high < KEPT for interval in intervals):
-        return HOLDS
-    return FAILS if any(i.low > KEPT or i.high < -KEPT for i in intervals) else OPEN
+def _kept(changes: dict[tuple[float, str], Effect]) -> Verdict:
+    verdicts = [effect.verdict for effect in changes.values()]
+    return HOLDS if set(verdicts) == {HOLDS} else FAILS if FAILS in verdicts else OPEN
 
 
-def _said(changes: dict[tuple[float, str], Interval]) -> str:
+def _said(changes: dict[tuple[float, str], Effect]) -> str:
     """The least and the most change of either signal, with their intervals."""
     parts = []
     for signal in SIGNALS:
-        cases = sorted((interval, alpha) for (alpha, name), interval in changes.items() if name == signal)
+        cases = sorted((own.interval, alpha) for (alpha, name), own in changes.items() if name == signal)
         parts.append(
             f"{signal} "
             + " to ".join(

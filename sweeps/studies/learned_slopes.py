@@ -3,7 +3,8 @@
 The claims are those of He et al. (2015): the first layer's slopes are larger than those of deeper layers,
 slopes are rarely above 1 though nothing bounds them, and weight decay pushes them to zero, towards ReLU.
 Measured: the mean slope of each of four layers over training and the share above 1, from 0.25, one slope per
-channel, in a convolutional network; decay of the slopes 0, 0.1 and 1 (decoupled, as in AdamW), 12 seeds.
+channel, in a convolutional network; decay of the slopes 0, 0.1 and 1 (decoupled, as in AdamW), 12 seeds. A
+tenth of 0.25 is the smallest difference that matters.
 
 Found here: no slope is above 1, and decay lowers the mean slope by 0.03 (0.1) and 0.20 (1). The first layer's
 slope, 0.31, is above the dense layer's by 0.04 (0.03 to 0.05), but not above the second convolution's (-0.01,
@@ -23,21 +24,8 @@ from flax import nnx
 import sweeps
 from lrelu_jax import PReLU, weight_decay_mask
 from lrelu_jax.initializers import he_normal
-from sweeps.claims.verdicts import (
-    FAILS,
-    HOLDS,
-    OPEN,
-    Claim,
-    Finding,
-    all_of,
-    combined,
-    corrected_interval,
-    judge,
-    left_out,
-    paired,
-    said,
-    series,
-)
+from sweeps.claims.effects import NO_MORE, effect_of
+from sweeps.claims.verdicts import Claim, Finding, all_of, judge_each, left_out, paired, said, series
 from sweeps.report.drawing import COLORS, band, canvas, caption
 from sweeps.results.results import Results
 
@@ -52,6 +40,7 @@ CLAIMS = (
 )
 LAYERS = ("slope/conv1", "slope/conv2", "slope/conv3", "slope/dense")
 RARELY = 0.05  # of the slopes
+MARGIN = 0.025  # of a slope: a tenth of where slopes begin
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,30 +124,36 @@ def findings(results: Results) -> tuple[Finding, ...]:
     """What holds of each claim; the first two without decay of the slopes."""
     free = results.filter(slope_decay=0)
     deeper = {
-        name: corrected_interval(free.final(LAYERS[0]) - free.final(name), len(LAYERS) - 1)
-        for name in LAYERS[1:]
+        layer: effect_of(
+            free.final(LAYERS[0]) - free.final(f"slope/{layer}"),
+            MARGIN,
+            len(LAYERS) - 1,
+            label=f"conv1 above {layer}",
+        )
+        for layer in (name.partition("/")[2] for name in LAYERS[1:])
     }
-    words = ", ".join(f"{name.partition('/')[2]} by {said(gap)}" for name, gap in deeper.items())
+    words = ", ".join(f"{layer} by {said(gap.interval)}" for layer, gap in deeper.items())
     first = float(np.nanmean(free.final(LAYERS[0])))
     larger = Finding(
         CLAIMS[0],
-        all_of([judge(gap) for gap in deeper.values()]),
+        all_of([gap.verdict for gap in deeper.values()]),
         f"The first layer's mean slope, {first:.2f}, is above that of {words}.{left_out(free)}",
         len(deeper),
+        tuple(deeper.values()),
     )
-    above = corrected_interval(free.final("slope/share_above_one"), 1)
-    rarely = HOLDS if above.high < RARELY else FAILS if above.low > RARELY else OPEN
-    share = f"Above 1 are {said(above, '% of the slopes', 100, 1)}; rarely is below {RARELY:.0%}."
+    above = effect_of(
+        free.final("slope/share_above_one"), RARELY, 1, NO_MORE, "slopes above 1", "% of the slopes", 100
+    )
+    share = f"Above 1 are {said(above.interval, above.unit, 100, 1)}; rarely is below {RARELY:.0%}."
     decays = [level for level in np.unique(results.members["slope_decay"].to_numpy()).tolist() if level]
-    verdicts, said_of = [], []
+    pulls, said_of = [], []
     for decay in decays:
         shrunk = [paired(results, name, {"slope_decay": 0}, {"slope_decay": decay}) for name in LAYERS]
-        pull = corrected_interval(np.mean(shrunk, axis=0), len(decays))
-        verdicts.append(judge(pull))
-        said_of.append(f"a decay of {decay:g} lowers the mean slope by {said(pull)}")
+        pulls.append(effect_of(np.mean(shrunk, axis=0), MARGIN, len(decays), label=f"decay {decay:g}"))
+        said_of.append(f"a decay of {decay:g} lowers the mean slope by {said(pulls[-1].interval)}")
     measured = f"Over the layers, {' and '.join(said_of)}.{left_out(results)}"
-    pushed = Finding(CLAIMS[2], combined(verdicts), measured, len(decays))
-    return larger, Finding(CLAIMS[1], rarely, share, 1), pushed
+    pushed = Finding(CLAIMS[2], judge_each(pulls), measured, len(decays), tuple(pulls))
+    return larger, Finding(CLAIMS[1], above.verdict, share, 1, (above,)), pushed
 
 
 def picture(results: Results) -> "Figure":

@@ -26,20 +26,8 @@ from jaxtyping import Float
 
 import sweeps
 from lrelu_jax import LeakyReLU
-from sweeps.claims.verdicts import (
-    FAILS,
-    HOLDS,
-    OPEN,
-    Claim,
-    Finding,
-    Verdict,
-    at_seeds,
-    combined,
-    corrected_interval,
-    judge,
-    left_out,
-    said,
-)
+from sweeps.claims.effects import OTHER, Effect, effect_of
+from sweeps.claims.verdicts import Claim, Finding, at_seeds, judge_each, left_out, said
 from sweeps.report.drawing import canvas, caption, effects
 from sweeps.results.results import Results
 from sweeps.statistics.intervals import Interval
@@ -116,57 +104,55 @@ def gain(results: Results, dropout: float, decay: float) -> Float[np.ndarray, " 
     return at_seeds(part, None, alpha=SLOPE) - at_seeds(part, None, alpha=0)
 
 
-def judge_dependence(interval: Interval) -> Verdict:
-    """Whether a difference of gains, of either sign, is there: not if it is too small to matter."""
-    if interval.low > 0 or interval.high < 0:
-        return HOLDS
-    return FAILS if -MARGIN < interval.low and interval.high < MARGIN else OPEN
-
-
-def interactions(results: Results) -> tuple[Interval, Interval]:
+def interactions(results: Results) -> tuple[Effect, Effect]:
     """How much more the slope gains with dropout than without, and with decay, over the other's levels."""
     table = np.array([[gain(results, dropout, decay) for decay in DECAY] for dropout in DROPOUT])
     table = table[..., np.isfinite(table).all(axis=(0, 1))]
     dropout = np.mean(table[1] - table[0], axis=0)
     decay = np.mean(table[:, 1] - table[:, 0], axis=0)
-    return corrected_interval(dropout, COMPARISONS), corrected_interval(decay, COMPARISONS)
+    words = {"unit": "points", "scale": 100}
+    return (
+        effect_of(dropout, MARGIN, COMPARISONS, OTHER, "change with dropout", **words),
+        effect_of(decay, MARGIN, COMPARISONS, OTHER, "change with decay", **words),
+    )
 
 
-def gains(results: Results) -> dict[str, Interval]:
+def gains(results: Results) -> dict[str, Effect]:
     """The gain under each regularisation, by what it is called."""
     found = {}
     for dropout, decay in itertools.product(DROPOUT, DECAY):
-        each = gain(results, dropout, decay)
-        interval = corrected_interval(each[np.isfinite(each)], COMPARISONS)
-        found[f"dropout {dropout:g}, decay {decay:g}"] = interval
+        label = f"dropout {dropout:g}, decay {decay:g}"
+        differences = gain(results, dropout, decay)
+        found[label] = effect_of(differences, MARGIN, COMPARISONS, label=label, unit="points", scale=100)
     return found
 
 
 def findings(results: Results) -> tuple[Finding, ...]:
     """Whether the slope gains under each regularisation, and whether its gain depends on it."""
     each = gains(results)
-    words = "; ".join(f"{label}: {said(interval, 'points', 100)}" for label, interval in each.items())
+    words = "; ".join(f"{label}: {said(effect.interval, 'points', 100)}" for label, effect in each.items())
     found = [
         Finding(
             CLAIMS[0],
-            combined([judge(interval, MARGIN) for interval in each.values()]),
+            judge_each(list(each.values())),
             f"A slope of {SLOPE:g} changes accuracy, at {words}.{left_out(results)}",
             COMPARISONS,
+            tuple(each.values()),
         )
     ]
     for claim, name, change in zip(
         CLAIMS[1:], ("dropout", "weight decay"), interactions(results), strict=True
     ):
-        text = f"With {name} the slope gains {said(change, 'points', 100)} more than without."
-        found.append(Finding(claim, judge_dependence(change), text, COMPARISONS))
+        text = f"With {name} the slope gains {said(change.interval, 'points', 100)} more than without."
+        found.append(Finding(claim, change.verdict, text, COMPARISONS, (change,)))
     return tuple(found)
 
 
 def picture(results: Results) -> "Figure":
     """The gain of the slope under each regularisation, and how it changes."""
-    each = gains(results)
-    labels = [*each, "change with dropout", "change with decay"]
-    scaled = [Interval(*(100 * v for v in found)) for found in (*each.values(), *interactions(results))]
+    shown = [*gains(results).values(), *interactions(results)]
+    labels = [effect.label for effect in shown]
+    scaled = [Interval(*(100 * value for value in effect.interval)) for effect in shown]
     figure, (axes,) = canvas()
     effects(axes, labels, scaled, 100 * MARGIN, f"gain in test accuracy of α = {SLOPE:g} over ReLU, points")
     axes.axhline(1.5, color="#999999", linewidth=0.8)

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-PLAIN = ("data", "folds", "linen_models", "loops", "nnx_models", "optimizers")
+PLAIN = ("data", "folds", "linen_models", "loops", "nnx_models", "optimizers", "tests_of_means")
 
 
 @pytest.mark.parametrize("name", PLAIN)

@@ -1,4 +1,5 @@
 import dataclasses
+import importlib.metadata
 import re
 import shutil
 import struct
@@ -11,7 +12,8 @@ import pytest
 from matplotlib.figure import Figure
 
 import sweeps
-from sweeps.claims.page import Outcome, document, markdown
+from sweeps.claims.effects import NO_MORE, OPEN, effect_of, size_of
+from sweeps.claims.page import HEAD, Outcome, document, markdown
 from sweeps.claims.verdicts import FAILS, HOLDS, Claim, Finding, corrected_interval, judge
 from sweeps.cli import main as cli
 from sweeps.cli import reproduction
@@ -81,8 +83,10 @@ def test_every_study_is_run_and_the_page_says_what_was_found(two, capsys):
     assert not re.search(r"(src|href)=\"(?!data:|#)", page)
     assert "2 claims: " in page and "6 over all claims" in page
     assert (folder / "first.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
-    table = (folder / "reproduction.md").read_text().splitlines()
-    assert len(table) == 4 and all(len(re.findall(r"(?<!\\)\|", line)) == 5 for line in table)
+    text = (folder / "reproduction.md").read_text()
+    table = [line for line in text.splitlines() if line.startswith("|")]
+    assert len(table) == 4 and all(len(re.findall(r"(?<!\\)\|", line)) == 6 for line in table)
+    assert text.startswith(HEAD) and "jax " in text and "2 claims: " in text
     assert f"**{finding.verdict}**" in table[3]
 
 
@@ -260,6 +264,164 @@ def test_reproducing_on_other_images_leaves_studies_without_images_as_they_are(m
         reproduction.reproduce("here", two, data="mnist=nowhere", progress=False, say=len)
 
 
+def measured(results):
+    """That 0.5 raises the loss by less than a quarter, which four seeds cannot tell and some more can."""
+    losses = [results.filter(alpha=alpha).final() for alpha in (0.0, 0.5)]
+    effect = effect_of(0.25 + losses[0] - losses[1], 0.03)
+    claim = Claim("A slope of 0.5 raises the loss by less than a quarter.", "Somebody, 2013")
+    return (Finding(claim, effect.verdict, f"{effect.interval.mean:+.4f} in all.", 1, (effect,)),)
+
+
+@pytest.fixture
+def untold(two):
+    two["first"].findings = measured  # pyright: ignore[reportAttributeAccessIssue]
+    return two
+
+
+def test_claims_that_cannot_be_told_are_with_the_minutes_that_it_takes(untold, capsys):
+    assert main(["reproduce", "--quiet", "--out", "here"]) == 0
+    said = capsys.readouterr().out
+    (finding,) = measured(sweeps.load("here/first"))
+    (effect,), needed = finding.effects, finding.effects[0].needed
+    assert finding.verdict == OPEN and needed is not None and needed > 4
+    assert f"1/2 first: {OPEN}; needs {needed} seeds, about 1 minute, for the claim that 4 seeds" in said
+    assert "more seeds tell more of first: sweeps reproduce --minutes" in said
+    page, words = Path("here/reproduction.html").read_text(), size_of([effect])
+    assert words in page and words in Path("here/reproduction.md").read_text()
+    assert "needs" in page and page.count("data:image/svg+xml") == 2
+    assert {path.name for path in Path("here").glob("forest*")} >= {"forest.png", "forest.svg"}
+
+    assert main(["reproduce", "--quiet", "--out", "here", "--minutes", "5"]) == 0
+    assert f"larger first: {(told := measured(sweeps.load(f'here/first-{needed}-seeds')))[0].verdict}" in (
+        capsys.readouterr().out
+    )
+    assert told[0].effects[0].seeds == needed and told[0].verdict != OPEN
+    whole = sweeps.load(f"here/first-{needed}-seeds").filter(seed=range(4))
+    assert whole.metrics.equals(sweeps.load("here/first").metrics)
+    assert f"{needed} seeds each" in (page := Path("here/reproduction.html").read_text())
+    assert main(["reproduce", "--quiet", "--out", "here"]) == 0  # what is there is read
+    assert Path("here/reproduction.html").read_text() == page
+    assert [path.name for path in Path("here").glob("first-*")] == [f"first-{needed}-seeds"]
+    capsys.readouterr()
+
+
+def test_a_larger_run_that_is_stopped_is_gone_on_with_and_until_then_the_pilot_counts(
+    untold, capsys, monkeypatch
+):
+    words = ["reproduce", "--quiet", "--out", "here", "--only", "first"]
+    assert main(words) == 0
+    extend = reproduction.extend
+
+    def cut(directory, study, **options):
+        results = extend(directory, study, **options)
+        shutil.rmtree(sorted((directory / "chunks").iterdir())[-1])
+        for kind in ("members", "metrics"):
+            (directory / f"{kind}.parquet").unlink()
+        return results
+
+    monkeypatch.setattr(reproduction, "extend", cut)
+    monkeypatch.setattr(reproduction, "run_as", broken)  # the pilot's seeds are not trained again
+    assert main([*words, "--minutes", "5"]) == 0
+    assert "larger" not in (said := capsys.readouterr().out) and f"first: {OPEN}" in said
+    assert list(Path("here").glob("first-*"))
+    (larger,) = Path("here").glob("first-*")
+    assert main(words) == 0 and "larger" not in capsys.readouterr().out  # no minutes, no training
+    assert main([*words, "--minutes", "5"]) == 0
+    assert "larger first" in capsys.readouterr().out
+    whole = sweeps.load(larger).metrics
+    shutil.rmtree(larger)
+    shutil.copytree("here/first", larger)  # killed before the copy of the pilot was extended
+    assert main(words) == 0 and "larger" not in capsys.readouterr().out
+    monkeypatch.setattr(reproduction, "extend", extend)
+    assert main([*words, "--minutes", "5"]) == 0 and sweeps.load(larger).metrics.equals(whole)
+    assert set(sweeps.load(larger).members["status"].to_pylist()) == {"done"}
+
+
+def test_ctrl_c_in_a_larger_run_leaves_the_page_of_the_pilots(untold, capsys, monkeypatch):
+    def stop(*arguments, **options):
+        raise KeyboardInterrupt
+
+    words = ["reproduce", "--quiet", "--out", "here", "--only", "first", "--minutes", "5"]
+    with monkeypatch.context() as patched:
+        patched.setattr(reproduction, "extend", stop)
+        assert main(words) == 130
+    said = capsys.readouterr()
+    assert "run it again to go on" in said.err and "larger" not in said.out
+    assert "4 seeds each" in Path("here/reproduction.html").read_text()
+    assert main(words) == 0 and "larger first" in capsys.readouterr().out
+
+
+def test_a_larger_run_takes_more_fresh_seeds_and_fails_alone(untold, capsys):
+    untold["first"].OPTIONS = {"confirm": 2}  # pyright: ignore[reportAttributeAccessIssue]
+    reproduction.reproduce("here", untold, minutes=5, progress=False, say=len)
+    (larger,) = Path("here").glob("first-*")
+    results = sweeps.load(larger)
+    seeds = len(results.members["seed"].unique())
+    assert results.confirmation is not None
+    fresh = results.confirmation.members["seed"].unique().to_pylist()
+    assert len(fresh) == -(-2 * seeds // 4) and min(fresh) == seeds
+    manifest = larger / "manifest.json"
+    for name in (manifest, larger / ".manifest.json"):
+        name.write_text("{")
+    first, second = reproduction.reproduce("here", untold, minutes=5, progress=False, say=len)
+    assert first.error is not None and "manifest" in first.error and second.error is None
+
+
+def test_too_few_minutes_make_no_larger_run(untold, capsys):
+    assert main(["reproduce", "--quiet", "--out", "here"]) == 0
+    Path("here/first/seconds.txt").write_text("1e6\n")
+    assert main(["reproduce", "--quiet", "--out", "here", "--minutes", "5"]) == 0
+    assert re.search(r"first: .*; needs [\d,]+ seeds, about [\d,]+ hours", capsys.readouterr().out)
+    assert not list(Path("here").glob("first-*"))
+
+
+@pytest.mark.parametrize("minutes", ["0", "-1", "nan", "inf", "x"])
+def test_minutes_that_are_none_are_one_message(minutes, two, capsys):
+    try:
+        assert main(["reproduce", "--minutes", minutes]) == 2
+    except SystemExit as stopped:
+        assert stopped.code == 2
+    said = capsys.readouterr()
+    assert not said.out and "minutes" in said.err and not Path("runs").exists()
+
+
+def test_the_readme_of_the_studies_is_what_is_written():
+    readme = Path(sweeps.__file__).parent / "studies" / "README.md"
+    assert readme.read_text(encoding="utf-8").startswith(HEAD)
+
+
+def test_no_verdict_is_open_without_a_word_on_what_could_be_told():
+    claim = Claim("It is so.", "Somebody, 2013")
+    wide = effect_of(np.array([1.0, -3.0, 2.0, 0.5]), 0.5, unit="points")
+    between = effect_of(np.tile([0.2, 0.22, 0.18], 2), 0.21, claimed=NO_MORE)
+    for effects, words in (
+        ((wide,), "4 seeds tell a difference of "),
+        ((wide, wide._replace(seeds=1)), "0.5, the smallest that matters, takes "),
+        ((between,), "If it is as measured, between none and that, "),
+        ((wide._replace(seeds=1),), "Too few runs have a value"),
+        ((), "The study states no effect"),
+    ):
+        assert all(effect.verdict == OPEN for effect in effects)
+        found = (Finding(claim, OPEN, "So much.", 1, effects),)
+        outcomes = [Outcome("good", "It is.", (claim,), found, "8 runs.", None, None)]
+        assert document(outcomes).count(words) == 2 and words in markdown(outcomes), words
+
+
+def test_the_page_cites_and_can_be_cited():
+    claims = (Claim("one", "Maas, Hannun and Ng, 2013"), Claim("two", "common advice; Xu et al., 2015, say"))
+    effect = effect_of(np.array([0.1, 0.3, 0.2, 0.1]), 0.5, 2, label="a <b>", unit="points", scale=100)
+    found = tuple(Finding(claim, effect.verdict, "So much.", 2, (effect,)) for claim in claims)
+    facts = (("data", "digits"), ("seeds", "0 to 3"), ("versions", "jax 0.10.2"))
+    page = document([Outcome("good", "It is.", claims, found, "8 runs.", None, None, facts, "needs more")])
+    assert (
+        "@software{lrelu_jax," in page and f"version = {{{importlib.metadata.version('lrelu-jax')}}}" in page
+    )
+    for said in ("Rectifier nonlinearities improve", "arXiv:1505.00853", "jax 0.10.2", "needs more"):
+        assert said in page, said
+    assert "Clevert" not in page and "a &lt;b&gt;" in page
+    assert page.count("1 effect in numbers") == 2 and "+17.50 points (" in page
+
+
 def test_verdicts_are_counted_and_comparisons_stated():
     claims = (Claim("one", "A"), Claim("two", "B"), Claim("three", "C"))
     found = tuple(
@@ -274,5 +436,5 @@ def test_verdicts_are_counted_and_comparisons_stated():
     assert "3 claims: 1 holds, 1 does not hold here, 1 not measured." in page
     assert page.count("The interval holds together with 4 others.") == 1
     assert "It failed: it broke" in page and page.count('<tr><td data-heading="claim">') == 3
-    assert markdown(outcomes).count("\n") == 5 and "| three | C | it broke (`bad`) |" in markdown(outcomes)
+    assert "| three | C | it broke (`bad`) |  | **not measured** |" in markdown(outcomes)
     assert "No claim was examined." in document([])

@@ -50,5 +50,5 @@ def test_two_one_sided_tests_are_those_of_scipy():
         assert found.within == (found.p < 0.05)
         low, high = stats.ttest_1samp(differences, 0).confidence_interval(0.9)
         assert (found.interval.low, found.interval.high) == pytest.approx((low, high))
-    assert equivalence(np.full(3, 0.5), 1.0) == (True, 0.0, (0.5, 0.5, 0.5))
+    assert equivalence(np.full(3, 0.5), 1.0) == (True, 0.0, (0.5, 0.5, 0.5), 0.0)
     assert not equivalence(np.full(3, 1.5), 1.0).within

@@ -291,6 +291,9 @@ def test_every_study_draws_and_says_what_it_found(module, fixture, request, tmp_
     for finding in found:
         assert finding.verdict in (HOLDS, CONDITIONAL, FAILS, OPEN) and finding.comparisons >= 1
         assert finding.measured and "nan" not in finding.measured
+        # The two claims of the small subgradient study that nothing was met by have nothing to state.
+        assert all(effect.margin > 0 and effect.label for effect in finding.effects)
+        assert finding.effects or module is subgradient
 
 
 def made(levels, metrics, seeds=8, steps=1):
