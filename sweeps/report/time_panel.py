@@ -172,7 +172,7 @@ def _table(study: Study, timed: list[Group]) -> str:
             *map(number, group.values.values()),
             f"{group.members:,}",
             duration(group.seconds),
-            f"{group.seconds / fastest:.3g}",
+            _times(group.seconds / fastest),
             "–" if group.rank is None else figures(*study.rows[group.rank].interval, **style),
         )
         for group in timed[:MOST_GROUPS]
@@ -180,6 +180,10 @@ def _table(study: Study, timed: list[Group]) -> str:
     headings = (*timed[0].values, "members", "time per member", "× the fastest", f"best {in_words(metric)}")
     left = f": {MOST_GROUPS} of {len(timed):,}" if len(timed) > MOST_GROUPS else ""
     return table(headings, rows, f"By {listing(timed[0].values)}, the fastest first{left}")
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:.3g}"
 
 
 def _lines(study: Study, timed: list[Group]) -> dict[str, Any]:

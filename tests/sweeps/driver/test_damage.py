@@ -115,6 +115,14 @@ def test_a_damaged_file_is_named_and_what_it_held_is_made_again(kind, damage, ru
     assert_survives(killed, path.relative_to(killed.directory), damage, tmp_path / "run")
 
 
+@pytest.mark.parametrize("damage", ["cut", "a folder"])
+def test_damaged_seconds_cost_nothing_else(damage, run_of, tmp_path):
+    killed = run_of("halving")
+    path = dict(damaged_runs.files(killed.directory))["chunks/*/seconds.json"]
+    assert_survives(killed, path.relative_to(killed.directory), damage, tmp_path / "run")
+    assert not (tmp_path / "run" / "damaged").exists()
+
+
 @pytest.mark.parametrize("damage", ["other JSON", "deleted"])
 def test_a_damaged_state_of_the_best_is_trained_again(damage, run_of, tmp_path):
     killed = run_of("keep_best")
