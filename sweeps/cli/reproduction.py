@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from sweeps.claims.forest import forest
 from sweeps.claims.page import Outcome, document, markdown
 from sweeps.cli.reference import describe, ready_studies
-from sweeps.cli.sizes import Size, enlarged, needs, seconds_of, sizes, timed
+from sweeps.cli.sizes import Pilot, enlarged, needs, seconds_of, sizes, timed
 from sweeps.data.named import read_images
 from sweeps.driver.extension import extend
 from sweeps.driver.loop import Origin, Settings, resume, run_as
@@ -120,20 +120,21 @@ def reproduce(
     with writing("out"):
         folder.mkdir(parents=True, exist_ok=True)
     outcomes: dict[str, Outcome] = {}
-    larger: list[tuple[Task, list[Size]]] = []
+    larger: list[tuple[Task, Pilot]] = []
     for place, (name, module) in enumerate(modules.items(), 1):
         try:
             taken = data if hasattr(module, "make") else None  # without images there is nothing to exchange
             task = Task(name, module, module.study if taken is None else module.make(images), taken)
-            outcomes[name], found = _at_own_size(folder, task, progress)
-            larger += [(task, found)] if found else []
+            results = _results(folder / name, task, task.study, task.options, progress)
+            outcomes[name], pilot = _outcome(task, results, folder)
+            larger += [(task, pilot)] if sizes(pilot) else []
         except Exception as error:  # any failure is that study's alone
             outcomes[name] = _failed(name, module, error)
         say(f"{place}/{len(modules)} {_line(outcomes[name])}")
     _write(folder, list(outcomes.values()), data)
-    for task, found in sorted(larger, key=lambda each: min(size.minutes or 0 for size in each[1])):
+    for task, pilot in sorted(larger, key=lambda each: min(size.minutes or 0 for size in sizes(each[1]))):
         try:
-            outcome = _at_size(folder, task, found, ends, progress)
+            outcome = _at_size(folder, task, pilot, ends, progress)
         except Exception as error:
             outcome = _failed(task.name, task.module, error)
         if outcome is not None:
@@ -143,44 +144,40 @@ def reproduce(
     return list(outcomes.values())
 
 
-def _at_own_size(folder: Path, task: Task, progress: bool) -> tuple[Outcome, list[Size]]:
-    """What the study itself found, and the larger runs that would have the power."""
-    results = _results(folder / task.name, task, task.study, task.options, progress)
-    outcome, seeds = _outcome(task, results, folder), len(results.members["seed"].unique())
-    return outcome, sizes(outcome.findings, seeds, seconds_of(results.directory), task.confirms)
-
-
-def _at_size(
-    folder: Path, task: Task, found: list[Size], ends: float | int, progress: bool
-) -> Outcome | None:
+def _at_size(folder: Path, task: Task, pilot: Pilot, ends: float | int, progress: bool) -> Outcome | None:
     """What the largest run found that is there, or that fits in the time that is left; None if none does."""
-    for size in found:
-        directory, minutes = folder / f"{task.name}-{size.seeds}-seeds", (ends - time.monotonic()) / 60
-        study, options = enlarged(task.study, task.options, size)
-        begun = (directory / MANIFEST).exists()
-        there = begun and _whole(directory, study)
-        before = 0.0 if task.confirms else seconds_of(folder / task.name)
-        if not there and not size.after(seconds_of(directory), before).fits(minutes):
+    found, minutes = sizes(pilot), (ends - time.monotonic()) / 60
+    places = [folder / f"{task.name}-{size.seeds}-seeds" for size in found]
+    larger = [enlarged(task.study, task.options, size) for size in found]
+    there = [_whole(directory, study) for directory, (study, _) in zip(places, larger, strict=True)]
+    for at, (size, directory) in enumerate(zip(found, places, strict=True)):
+        begun, smaller = (directory / MANIFEST).exists(), [*there[at:], True].index(True)
+        source = [*places[at:], folder / task.name][smaller]  # the pilot, or the largest run since
+        done = None if task.confirms and not begun else seconds_of(directory if begun else source)
+        if not there[at] and not size.after(done, pilot).fits(minutes):
             continue
         if not begun and not task.confirms:
-            _copied(folder / task.name, directory)
-        results = _results(directory, task, study, options, progress, None if there else minutes)
-        if there or _whole(directory, study):
-            return _outcome(task, results, folder)
+            _copied(source, directory)
+        limit = None if there[at] else minutes
+        results = _results(directory, task, *larger[at], progress, limit)
+        if there[at] or _whole(directory, larger[at][0]):
+            return _outcome(task, results, folder, pilot)[0]
     return None
 
 
 def _whole(directory: Path, study: Study) -> bool:
     """Whether a larger run has all of its seeds, and is done."""
+    if not (directory / MANIFEST).exists():
+        return False
     recorded = read_manifest(directory)
     return recorded["space"]["seed"] == text(study.domains["seed"]) and _finished(directory, recorded)
 
 
-def _copied(pilot: Path, directory: Path) -> None:
-    """The pilot's run directory again, to be extended there: what it has trained is not trained anew."""
+def _copied(smaller: Path, directory: Path) -> None:
+    """A run directory again, to be extended there: what it has trained is not trained anew."""
 
     def copy(folder: Path) -> None:
-        shutil.copytree(pilot, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(LOCK))
+        shutil.copytree(smaller, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(LOCK))
 
     with writing(str(directory)):
         publish(directory, copy, changes=True)
@@ -261,8 +258,8 @@ def _finished(directory: Path, recorded: dict[str, Any]) -> bool:
     )
 
 
-def _outcome(task: Task, results: Results, folder: Path) -> Outcome:
-    """What the study found, with its picture drawn into the folder."""
+def _outcome(task: Task, results: Results, folder: Path, pilot: Pilot | None = None) -> tuple[Outcome, Pilot]:
+    """What the study found, with its picture drawn into the folder, and its pilot, itself if None."""
     name, module = task.name, task.module
     findings = tuple(module.findings(results))
     path = folder / f"{name}.png"
@@ -277,9 +274,11 @@ def _outcome(task: Task, results: Results, folder: Path) -> Outcome:
     if fresh is not None:
         again = len(set(fresh.members["seed"].to_pylist()))
         size += f", and the winner and the default on {count(again, 'fresh seed')}"
-    more = needs(findings, seeds, seconds_of(results.directory), task.confirms)
-    facts = _facts(task, results)
-    return Outcome(name, _about(module), tuple(module.CLAIMS), findings, f"{size}.", path, None, facts, more)
+    seconds, facts = seconds_of(results.directory), _facts(task, results)
+    pilot = pilot or Pilot(findings, seeds, seconds, task.confirms)
+    more = needs(pilot, findings, seeds, seconds)
+    line, claims = _about(module), tuple(module.CLAIMS)
+    return Outcome(name, line, claims, findings, f"{size}.", path, None, facts, more), pilot
 
 
 def _failed(name: str, module: ModuleType, error: Exception) -> Outcome:

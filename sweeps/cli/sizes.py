@@ -18,6 +18,22 @@ from sweeps.trial import Study
 SECONDS = "seconds.txt"  # in a run directory: what training it took, all calls together
 
 
+class Pilot(NamedTuple):
+    """A run at the study's own size, whose spread says how many seeds claims take.
+
+    Attributes:
+        findings: of the study.
+        seeds: how many it has.
+        seconds: how long it took; None if that is not known.
+        again: whether its seeds are trained again with the others.
+    """
+
+    findings: tuple[Finding, ...]
+    seeds: int
+    seconds: float | int | None
+    again: bool = False
+
+
 class Size(NamedTuple):
     """A larger run of a study.
 
@@ -31,13 +47,14 @@ class Size(NamedTuple):
     growth: float
     minutes: float | None
 
-    def after(self, seconds: float | int | None, before: float | int | None) -> "Size":
+    def after(self, seconds: float | int | None, pilot: Pilot) -> "Size":
         """The same run, of which so much is done.
 
         Args:
-            seconds: what its run directory has taken; None if there is none, or nobody knows.
-            before: how much of that was the pilot's.
+            seconds: what it has taken, or the run that it extends; None if there is none, or nobody knows.
+            pilot: whose time is among that, unless its seeds are trained again.
         """
+        before = 0.0 if pilot.again else pilot.seconds
         if self.minutes is None or seconds is None or before is None:
             return self
         return self._replace(minutes=max(0.0, self.minutes - max(0.0, seconds - before) / 60))
@@ -47,26 +64,23 @@ class Size(NamedTuple):
         return minutes > 0 and (self.minutes is None or self.minutes <= minutes)
 
 
-def sizes(
-    findings: Sequence[Finding], seeds: int, seconds: float | int | None, again: bool = False
-) -> list[Size]:
+def sizes(pilot: Pilot) -> list[Size]:
     """The larger runs that give the power of 90 % to one claim after the other, the largest first.
 
     They depend on the spread of what was measured alone, not on verdicts: a number of seeds that is chosen so
     leaves the errors of the tests what they are (an internal pilot: Wittes and Brittain, 1990).
 
     Args:
-        findings: of the pilot.
-        seeds: how many the pilot has.
-        seconds: how long it took; None if that is not known.
-        again: whether its seeds are trained again with the others.
+        pilot: the run at the study's own size.
     """
     found = {}
-    for finding in findings:
+    for finding in pilot.findings:
         times = growth(finding.effects)
         if times > 1:
-            minutes = None if seconds is None else seconds * (times if again else times - 1) / 60
-            found[math.ceil(seeds * times)] = Size(math.ceil(seeds * times), times, minutes)
+            more = times if pilot.again else times - 1
+            minutes = None if pilot.seconds is None else pilot.seconds * more / 60
+            seeds = math.ceil(pilot.seeds * times)
+            found[seeds] = Size(seeds, times, minutes)
     return [found[seeds] for seeds in sorted(found, reverse=True)]
 
 
@@ -85,20 +99,21 @@ def enlarged(study: Study, options: dict[str, Any], size: Size) -> tuple[Study, 
     return larger, options | {"confirm": math.ceil(options["confirm"] * size.growth)}
 
 
-def needs(findings: Sequence[Finding], seeds: int, seconds: float | int | None, again: bool = False) -> str:
+def needs(pilot: Pilot, findings: Sequence[Finding], seeds: int, seconds: float | int | None = None) -> str:
     """What it takes to tell the claims that cannot be told, in words; empty if all are, or nobody knows.
 
     Args:
-        findings: of a study.
-        seeds: how many it has.
-        seconds: how long it took; None if that is not known.
-        again: whether its seeds are trained again with the others.
+        pilot: the run at the study's own size.
+        findings: of the run that there is, the pilot or a larger one.
+        seeds: how many that has.
+        seconds: how long it took.
     """
-    untold = [finding for finding in findings if finding.verdict == OPEN]
-    larger = sizes(untold, seeds, seconds, again)
+    pairs = zip(pilot.findings, findings, strict=True)
+    untold = tuple(own for own, now in pairs if now.verdict == OPEN)
+    larger = [size for size in sizes(pilot._replace(findings=untold)) if size.seeds > seeds]
     if not larger:
         return ""
-    most = larger[0]
+    most = larger[0].after(seconds, pilot)
     about = "" if most.minutes is None else f", about {_duration(most.minutes)}"
     those = "the claim" if len(untold) == 1 else f"the {len(untold)} claims"
     return f"needs {most.seeds:,} seeds{about}, for {those} that {count(seeds, 'seed')} cannot tell"

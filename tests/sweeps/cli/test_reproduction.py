@@ -351,6 +351,32 @@ def test_ctrl_c_in_a_larger_run_leaves_the_page_of_the_pilots(untold, capsys, mo
     assert main(words) == 0 and "larger first" in capsys.readouterr().out
 
 
+def test_a_run_is_as_large_as_the_minutes_allow_and_a_larger_one_extends_it(untold, capsys, monkeypatch):
+    def both(results):
+        (close,) = measured(results)
+        loose = close.effects[0]._replace(margin=0.04)
+        return (close, close._replace(verdict=loose.verdict, effects=(loose,)))
+
+    claim = untold["first"].CLAIMS[0]
+    untold["first"].findings, untold["first"].CLAIMS = both, (claim, claim)  # pyright: ignore
+    words = ["reproduce", "--quiet", "--out", "here", "--only", "first"]
+    assert main(words) == 0
+    close, loose = (found.effects[0].needed or 0 for found in both(sweeps.load("here/first")))
+    assert 4 < loose < close
+    seconds = 60 / (loose / 4 - 1)  # a minute for the smaller one
+    Path("here/first/seconds.txt").write_text(f"{seconds}\n")
+    assert main([*words, "--minutes", "1.5"]) == 0
+    assert [path.name for path in Path("here").glob("first-*")] == [f"first-{loose}-seeds"]
+    said = capsys.readouterr().out
+    assert f"needs {close} seeds" in said or OPEN not in said.partition("larger")[2]
+    monkeypatch.setattr(reproduction, "run_as", broken)
+    assert main([*words, "--minutes", "60"]) == 0
+    larger = sweeps.load(f"here/first-{close}-seeds")
+    assert [part["members"] for part in larger.manifest["earlier"]] == [8, 2 * loose]
+    assert set(larger.members["status"].to_pylist()) == {"done"} and len(larger.members) == 2 * close
+    assert "larger first" in capsys.readouterr().out
+
+
 def test_a_larger_run_takes_more_fresh_seeds_and_fails_alone(untold, capsys):
     untold["first"].OPTIONS = {"confirm": 2}  # pyright: ignore[reportAttributeAccessIssue]
     reproduction.reproduce("here", untold, minutes=5, progress=False, say=len)

@@ -7,7 +7,7 @@ import pytest
 
 from sweeps.claims.effects import HOLDS, NO_MORE, OPEN, Verdict, effect_of
 from sweeps.claims.verdicts import Claim, Finding
-from sweeps.cli.sizes import SECONDS, Size, enlarged, needs, seconds_of, sizes, timed
+from sweeps.cli.sizes import SECONDS, Pilot, Size, enlarged, needs, seconds_of, sizes, timed
 from sweeps.members.population import seeds_of
 from tests.sweeps import plain
 
@@ -18,22 +18,27 @@ def finding(spread, verdict: Verdict = OPEN):
     return Finding(Claim("It is so.", "B"), verdict, "So much.", 2, (effect,))
 
 
+def sizes_of(*findings, seconds=None, again=False):
+    return sizes(Pilot(findings, 16, seconds, again))
+
+
 def test_sizes_come_from_the_spread_alone_the_largest_first():
     small, middle, large = finding(0.1), finding(1.0), finding(2.0, HOLDS)
     needed = [one.effects[0].needed or 0 for one in (large, middle)]
-    found = sizes([small, middle, large], 16, 32.0)
+    found = sizes_of(small, middle, large, seconds=32)
     assert [size.seeds for size in found] == needed and needed[1] > 16
     assert found[0].minutes == pytest.approx(32 / 60 * (needed[0] / 16 - 1))
-    assert sizes([large], 16, 32.0, again=True)[0].minutes == pytest.approx(32 / 60 * needed[0] / 16)
-    assert found == sizes([one._replace(verdict=HOLDS) for one in (small, middle, large)], 16, 32.0)
-    assert [size.minutes for size in sizes([middle], 16, None)] == [None]
-    assert sizes([small, finding(1.0)._replace(effects=())], 16, 1.0) == []
+    again = sizes_of(large, seconds=32.0, again=True)
+    assert again[0].minutes == pytest.approx(32 / 60 * needed[0] / 16)
+    assert found == sizes_of(*(one._replace(verdict=HOLDS) for one in (small, middle, large)), seconds=32)
+    assert [size.minutes for size in sizes_of(middle)] == [None]
+    assert sizes_of(small, finding(1.0)._replace(effects=()), seconds=1) == []
 
 
 def test_seeds_that_have_no_value_are_made_up_for():
     half = finding(1.0)
     fewer = half._replace(effects=(half.effects[0]._replace(seeds=8),))
-    (size,) = sizes([fewer], 16, None)
+    (size,) = sizes_of(fewer)
     needed = fewer.effects[0].needed
     assert needed is not None and size.seeds == 2 * needed
 
@@ -44,11 +49,12 @@ def test_a_size_fits_or_not():
 
 
 def test_what_is_done_of_a_larger_run_takes_no_time_again():
-    size = Size(32, 2, 5.0)
-    assert size.after(200, 80).minutes == 3 and size.after(60, 80) == size
-    assert size.after(1000, 80).minutes == 0 and size.after(1000, 80).fits(0.1)
-    assert size.after(None, 80) == size.after(200, None) == size
-    assert Size(32, 2, None).after(200, 80).minutes is None
+    size, pilot = Size(32, 2, 5.0), Pilot((), 16, 80)
+    assert size.after(200, pilot).minutes == 3 and size.after(60, pilot) == size
+    assert size.after(200, pilot._replace(again=True)).minutes == pytest.approx(5 - 200 / 60)
+    assert size.after(1000, pilot).minutes == 0 and size.after(1000, pilot).fits(0.1)
+    assert size.after(None, pilot) == size.after(200, pilot._replace(seconds=None)) == size
+    assert Size(32, 2, None).after(200, pilot).minutes is None
 
 
 def test_a_larger_study_has_the_seeds_of_the_pilot_and_as_many_more_fresh_ones():
@@ -59,15 +65,19 @@ def test_a_larger_study_has_the_seeds_of_the_pilot_and_as_many_more_fresh_ones()
 
 
 def test_what_is_needed_is_said_of_claims_that_cannot_be_told():
-    needed = finding(1.0).effects[0].needed
-    words = needs([finding(1.0), finding(0.1, HOLDS), finding(9.0, HOLDS)], 16, 120.0)
+    def said(*findings, seconds: float | None = 120.0, now=None, seeds=16):
+        return needs(Pilot(findings, 16, seconds), findings if now is None else now, seeds, seconds)
+
+    needed = finding(1.0).effects[0].needed or 0
+    words = said(finding(1.0), finding(0.1, HOLDS), finding(9.0, HOLDS))
     assert words.startswith(f"needs {needed:,} seeds, about ") and words.endswith("that 16 seeds cannot tell")
-    assert " minutes, for the claim " in words and "hours" in needs([finding(9.0)], 16, 120.0)
-    assert "about" not in needs([finding(1.0)], 16, None) and "2 claims" in needs(
-        [finding(1.0)] * 2, 16, None
-    )
-    assert needs([finding(9.0, HOLDS)], 16, 1.0) == ""
-    assert needs([finding(1.0)._replace(effects=())], 16, 1.0) == ""
+    assert " minutes, for the claim " in words and "hours" in said(finding(9.0))
+    assert "about" not in said(finding(1.0), seconds=None) and "2 claims" in said(*[finding(1.0)] * 2)
+    assert said(finding(9.0, HOLDS)) == "" == said(finding(1.0)._replace(effects=()))
+    # Of a larger run: by the pilot's spread as before, and not once it has the seeds.
+    wider = said(finding(1.0), finding(1.0), now=(finding(2.0), finding(2.0, HOLDS)), seeds=20)
+    assert wider.startswith(f"needs {needed:,} seeds") and "the claim that 20 seeds" in wider
+    assert said(finding(1.0), now=(finding(2.0),), seeds=needed) == ""
 
 
 def test_time_is_added_up_over_calls_and_a_file_that_is_no_number_is_none(tmp_path):
