@@ -87,6 +87,9 @@ class Effect(NamedTuple):
     def verdict(self) -> Verdict:
         """What the interval, and the two one-sided tests, say of the claim.
 
+        A difference that is there holds, however small: seeds may find it that were too few to do more than
+        show that it is too small to matter.
+
         Example:
             >>> Effect(Interval(0.3, 0.1, 0.5), 0.5, 16).verdict
             'holds'

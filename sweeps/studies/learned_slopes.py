@@ -7,8 +7,8 @@ channel, in a convolutional network; decay of the slopes 0, 0.1 and 1 (decoupled
 tenth of 0.25 is the smallest difference that matters.
 
 Found here: no slope is above 1, and decay lowers the mean slope by 0.03 (0.1) and 0.20 (1). The first layer's
-slope, 0.31, is above the dense layer's by 0.04 (0.03 to 0.05), but not above the second convolution's (-0.01,
--0.03 to 0.00), so the claim of larger slopes in the first layer cannot be told.
+slope, 0.31, is above the dense layer's by 0.04 (0.03 to 0.05), but by less than 0.025 above the second
+convolution's (-0.01, -0.03 to 0.00), so the claim of larger slopes in the first layer does not hold.
 """
 
 import dataclasses
