@@ -41,7 +41,7 @@ def publish(
         folder: its path, which does not exist.
         write: puts the files into the folder it is given.
         changes: whether files of it change later, so that it has no checksums.
-        apart: files of it that have their checksum in them.
+        apart: files of it that have their checksum in them, and may be lost when the power fails.
     """
     temporary = _beside(folder)
     shutil.rmtree(temporary, ignore_errors=True)
@@ -51,7 +51,8 @@ def publish(
         if not changes:
             checksums.write(temporary, apart)
         for path in sorted(temporary.rglob("*")):
-            _sync(path)
+            if path.name not in apart:
+                _sync(path)
         _sync(temporary)
         temporary.rename(folder)
     except BaseException:
