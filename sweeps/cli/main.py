@@ -20,6 +20,7 @@ from sweeps.driver.extension import extend
 from sweeps.driver.loop import Origin, Settings, resume, run_as
 from sweeps.driver.replay import replay
 from sweeps.driver.session import unreached
+from sweeps.engine.chunks import SECONDS_ON_DISK
 from sweeps.engine.plan import examine, prepare, report_plan
 from sweeps.errors import StudyError, unknown
 from sweeps.executors import ray_cluster
@@ -113,7 +114,10 @@ def _plan(options: argparse.Namespace) -> int:
         named.study, sampling, None if schedule is None else schedules.parse(schedule), name=named.name
     )
     examined = examine(named.study, wanted.population, len(wanted.population.statics))
-    prepared = prepare(examined, options.root_seed, None, options.members_per_chunk, remember=False)
+    prepared = prepare(
+        examined, options.root_seed, None, options.members_per_chunk,
+        remember=False, chunk_seconds=SECONDS_ON_DISK,
+    )  # fmt: skip
     for label, value in report_plan(prepared, wanted.members, wanted.member_steps):
         print(f"{label:20}{value}")
     return 0

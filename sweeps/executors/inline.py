@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from sweeps.engine.chunks import Chunk, halved
+from sweeps.engine.chunks import SECONDS_ON_DISK, Chunk, halved
 from sweeps.engine.commit import Handover, give_up
 from sweeps.engine.failure import CALLBACK, Failure, diagnose, settle
 from sweeps.engine.plan import Began, Examined, Plan, Prepared, plan_of, prepare
@@ -69,7 +69,7 @@ class Alone:
 
         self.prepared = prepare(
             self.examined, self.wanted.sampling.root_seed, self.devices, members_per_chunk, began=began,
-            say=say,
+            chunk_seconds=SECONDS_ON_DISK, say=say,
         )  # fmt: skip
         plan = plan_of(self.prepared)
         if began is None and plan.devices < len(self.devices or jax.devices()):

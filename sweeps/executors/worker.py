@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 
 from sweeps.engine import autotune
-from sweeps.engine.chunks import Chunk
+from sweeps.engine.chunks import SECONDS_BY_WORKER, Chunk
 from sweeps.engine.commit import commit
 from sweeps.engine.failure import Failure, diagnose
 from sweeps.engine.plan import Began, Examined, Prepared, plan_of, prepare
@@ -136,7 +136,7 @@ class Worker:
         job = self.job
         prepared = prepare(
             job.examined, job.root_seed, None, members_per_chunk,
-            began=began, workers=job.workers, neighbours=job.neighbours,
+            began=began, workers=job.workers, neighbours=job.neighbours, chunk_seconds=SECONDS_BY_WORKER,
         )  # fmt: skip
         found = prepared.choice
         timed = [each for each in found.measurements if (each.per_device, each.loop) == found[:2]]
