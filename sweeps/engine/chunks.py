@@ -12,8 +12,8 @@ CPU_CACHE_BYTES = 2 * 2**20
 MOST_PER_DEVICE = 4096
 MOST_CHUNKS = 10_000  # of a process, so that who reads the run soon has; no narrower width is sought out
 # What a chunk costs beside its steps: measured with tiny networks, 23 ms on this process's own devices and
-# 57 ms by a worker, most of it for the disk to have what is committed.
-SECONDS_IN_MEMORY, SECONDS_ON_DISK, SECONDS_BY_WORKER = 0.003, 0.025, 0.06
+# 57 ms by a worker, most of it for the disk to have what is committed; without a folder a fifth of that.
+SECONDS_IN_MEMORY, SECONDS_ON_DISK, SECONDS_BY_WORKER = 0.005, 0.025, 0.06
 # Operations that busy a core for long gain nothing from members side by side, which then only crowd its
 # cache: of 85 (GRU) and 125 (CNN) million a step, members in turn were 1.3 and 1.1 times as fast; of 18 (MLP)
 # 0.97, and far slower for tiny networks.

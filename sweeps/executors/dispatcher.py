@@ -100,6 +100,11 @@ class Crew:
         devices, most, setting = self.pattern.devices, self.pattern.most, self.pattern.setting
         return Plan(self.asked.population, devices, most, setting, self.failures)
 
+    def rest(self) -> None:
+        """Waits until no worker measures any more."""
+        while self.measuring:
+            self._wait()
+
     def _say_phase(self) -> None:
         """Says what workers do before there is a plan."""
         for count, what in ((len(self.measuring), "measuring on"), (len(self.starting), "starting")):

@@ -50,7 +50,7 @@ class Alone:
         display: Display,
         signals: Signals,
     ):
-        self.examined, self.wanted, self.devices = examined, wanted, devices
+        self.examined, self.wanted, self.devices, self.lock = examined, wanted, devices, lock
         self.display, self.signals, self.pace = display, signals, Pace()
         directory = lock.path.parent
         self.place = Place(directory, Writer(directory, 60 * wanted.checkpoint_minutes), lock)

@@ -11,7 +11,7 @@ import jax
 from sweeps.engine import autotune
 from sweeps.engine.chunks import SECONDS_BY_WORKER, Chunk
 from sweeps.engine.commit import commit
-from sweeps.engine.failure import Failure, diagnose
+from sweeps.engine.failure import Failure, check_group, diagnose
 from sweeps.engine.plan import Began, Examined, Prepared, plan_of, prepare
 from sweeps.engine.training import Pace, Place, train
 from sweeps.host import compilation
@@ -125,6 +125,11 @@ class Worker:
                 f"be on a path that all workers share"
             )
         return {"host": socket.gethostname(), "pid": os.getpid(), "devices": jax.local_device_count()}
+
+    def digest(self) -> str:
+        """The digest of the program of the group that stands for all, as this process traces it."""
+        study, population = self.job.examined.study, self.job.examined.population
+        return check_group(study, population, self.job.examined.group).digest
 
     def measure(self, members_per_chunk: int | None, began: Began | None) -> Pattern:
         """Plans on this worker's devices.

@@ -48,7 +48,7 @@ def test_an_executor_is_one_of_three(tmp_path):
     study = tiny_networks.study(10)
     assert parse(None, None) is None and parse("ray", None) == sweeps.ray()
     with pytest.raises(
-        sweeps.StudyError, match="`executor is None, processes, ray, or what.* but got 'dask'"
+        sweeps.StudyError, match="`executor is None, inline, processes, ray, or what.* but got 'dask'"
     ):
         sweeps.run(study, executor="dask", out=tmp_path / "run")
     with pytest.raises(sweeps.StudyError, match="`out` must be given with an executor"):
