@@ -57,7 +57,10 @@ class _Timing:
 
     def __init__(self, bench: Bench, widest: int, remember: bool, say: Callable[[str], None]):
         self.bench, self.name, self.say = bench, measurements.name_of(bench), say
-        self.known = (measurements.recall(self.name) if remember else None) or _look(bench, widest)
+        before = measurements.recall(self.name)
+        self.known = (before if remember else None) or _look(bench, widest)
+        if before is not None:  # that was measured by others, and is not measured here
+            self.known = self.known._replace(processes=before.processes)
         self.available = available_bytes(bench.mesh, bench.neighbours)
 
     def __call__(self, width: int, loop: str) -> Measurement:

@@ -72,10 +72,11 @@ class Choosing:
                 _keep(alone.prepared, share)
                 if share <= FASTER:
                     count = crew.pool.room()
-                    note(f"{count} processes train, {_said(share)}; --executor inline does not")
+                    note(f"{count} processes train: {_said(share)}; --executor inline stays in one")
                     self.trainer = crew
                     self.last.enter_context(stack.pop_all())
                     return plan
+                note(f"one process trains: {_said(share)}")
             except (StudyError, OSError) as error:
                 note(f"all is trained in this process, since workers cannot: {error}")
         alone.display.staff(0)
@@ -159,8 +160,8 @@ def outlook(prepared: Prepared, wanted: Request) -> str | None:
         return None
     share = share_of_processes(prepared)
     if share is None:
-        return "one per core is measured when the run begins, and taken if faster; --executor inline does not"
-    taken = "taken; --executor inline does not" if share <= FASTER else "not taken"
+        return "measured when the run begins, and taken if faster; --executor inline stays in one"
+    taken = "taken; --executor inline stays in one" if share <= FASTER else "not taken"
     return f"{_said(share)}: {taken}"
 
 

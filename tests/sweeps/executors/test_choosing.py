@@ -192,8 +192,8 @@ def test_processes_are_taken_if_they_are_faster(choose, known):
     chosen, workers, said, last = choose(0.5)
     assert chosen.plan(None, None) is THEIRS and chosen.trainer is workers
     assert said == [
-        "2 processes train, one per core takes 0.50 of one process's time, as measured; "
-        "--executor inline does not"
+        "2 processes train: one per core takes 0.50 of one process's time, as measured; "
+        "--executor inline stays in one"
     ]
     assert workers.there and workers.rested
     last.close()
@@ -205,7 +205,8 @@ def test_processes_are_taken_if_they_are_faster(choose, known):
 def test_processes_are_not_taken_if_they_are_not(seconds, choose, known):
     chosen, workers, said, _ = choose(seconds)
     assert chosen.plan(None, None) is OURS and chosen.trainer is chosen.alone
-    assert said == [] and not workers.there
+    assert len(said) == 1 and said[0].startswith("one process trains: one per core takes ")
+    assert not workers.there
     # The next run of the study knows, and starts none.
     again, fast, _, _ = choose(0.5)
     assert again.plan(None, None) is OURS and fast.there
@@ -237,13 +238,15 @@ def test_a_plan_says_what_a_run_will_do(monkeypatch, known):
     monkeypatch.setattr(choosing, "LONG_SECONDS", 0.0)
     prepared, wanted = measured(), asked(plain.study())
     assert outlook(prepared, wanted) == (
-        "one per core is measured when the run begins, and taken if faster; --executor inline does not"
+        "measured when the run begins, and taken if faster; --executor inline stays in one"
     )
     (name,) = known
-    for share, verdict in ((0.8, "taken; --executor inline does not"), (1.0, "not taken")):
+    for share, verdict in ((0.8, "taken; --executor inline stays in one"), (1.0, "not taken")):
         known[name] = known[name]._replace(processes=share)
         said = f"one per core takes {share:.2f} of one process's time, as measured: {verdict}"
         assert outlook(prepared, wanted) == said
+    measured(remember=False)  # as `sweeps plan` does, which times this process anew and no workers
+    assert known[name].processes == 1.0
 
 
 def test_what_was_measured_is_read_again(tmp_path, monkeypatch):
@@ -277,7 +280,7 @@ def test_a_run_in_processes_that_were_chosen_goes_on_in_them(tmp_path, monkeypat
     monkeypatch.setattr(choosing, "FASTER", math.inf)
     study, out = plain.study(steps=20), tmp_path / "run"
     whole = sweeps.run(study, out=out)
-    assert "2 processes train, one per core takes" in capfd.readouterr().err
+    assert "2 processes train: one per core takes" in capfd.readouterr().err
     assert taken(out) == {(1, 1)}
     shutil.rmtree(store.committed(out)[0])
     for kind in store.KINDS:
