@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import dataclasses
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -57,8 +58,9 @@ class Crew:
     ):
         self.pool, self.wanted, self.asked, self.lock, self.display = pool, wanted, asked, lock, display
         self.directory, self.signals = lock.path.parent.resolve(), signals
+        trial = examined.study.trial._replace(data=asked.study.trial.data)  # which is not wrapped
         job = Job(
-            examined._replace(study=asked.study),  # whose data is not wrapped
+            examined._replace(study=dataclasses.replace(examined.study, trial=trial)),
             str(self.directory),
             asked.sampling.root_seed,
             asked.keep_best,
