@@ -298,8 +298,9 @@ def _add_devices(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--executor",
         metavar="WHERE",
-        help="inline: this process, on all devices (default); processes: one for each CPU core; ray: the "
-        "workers of a Ray cluster, which share the run's folder",
+        help="inline: this process, on all devices; processes: one for each CPU core; ray: the workers of a "
+        "Ray cluster, which share the run's folder (default: inline, or processes where a sweep of minutes "
+        "measures that they are faster; a run goes on where it began)",
     )
     command.add_argument(
         "--address",

@@ -20,9 +20,12 @@ from sweeps.driver.extension import extend
 from sweeps.driver.loop import Origin, Settings, resume, run_as
 from sweeps.driver.replay import replay
 from sweeps.driver.session import unreached
+from sweeps.engine.chunks import SECONDS_ON_DISK
 from sweeps.engine.plan import examine, prepare, report_plan
 from sweeps.errors import StudyError, quoted, unknown
 from sweeps.executors import ray_cluster
+from sweeps.executors.choosing import outlook
+from sweeps.executors.processes import in_processes
 from sweeps.host.compilation import count_programs, use_cache
 from sweeps.host.devices import cpu_cores, limit_threads, use_cpu_cores
 from sweeps.host.links import link
@@ -111,8 +114,14 @@ def _plan(options: argparse.Namespace) -> int:
         named.study, sampling, None if schedule is None else schedules.parse(schedule), name=named.name
     )
     examined = examine(named.study, wanted.population, len(wanted.population.statics))
-    prepared = prepare(examined, options.root_seed, None, options.members_per_chunk, remember=False)
-    for label, value in report_plan(prepared, wanted.members, wanted.member_steps):
+    prepared = prepare(
+        examined, options.root_seed, None, options.members_per_chunk,
+        remember=False, chunk_seconds=SECONDS_ON_DISK,
+    )  # fmt: skip
+    rows = report_plan(prepared, wanted.members, wanted.member_steps)
+    if "executor" not in named.options and (said := outlook(prepared, wanted)) is not None:
+        rows.append(("processes", said))
+    for label, value in rows:
         print(f"{label:20}{value}")
     return 0
 
@@ -138,7 +147,7 @@ def _run(options: argparse.Namespace) -> int:
             out=out,
             search=search,
             schedule=schedule,
-            executor=_executor(options),
+            executor=_executor(options, named.options.get("executor")),
             devices=_devices(options),
             progress=not options.quiet,
             keep_states=options.keep_states or named.options.get("keep_states", False),
@@ -179,7 +188,7 @@ def _extend(options: argparse.Namespace) -> int:
 def _place(options: argparse.Namespace, recorded: dict[str, Any]) -> dict[str, Any]:
     """Where a run goes on, for how long, and who sees it."""
     return {
-        "executor": _executor(options, recorded["numerical_setting"]),
+        "executor": _executor(options, began=recorded["numerical_setting"]),
         "devices": _devices(options),
         "max_minutes": options.max_minutes,
         "progress": not options.quiet,
@@ -187,26 +196,24 @@ def _place(options: argparse.Namespace, recorded: dict[str, Any]) -> dict[str, A
     }
 
 
-def _executor(options: argparse.Namespace, began: dict[str, Any] | None = None) -> Any:
-    """Where to train, as the arguments have it, or else as the run began."""
+def _executor(
+    options: argparse.Namespace, said: str | None = None, began: dict[str, Any] | None = None
+) -> Any:
+    """Where to train, as the arguments have it, or else the study's file; None says nothing of it."""
+    word = options.executor if options.executor is not None else said
     given = {name: getattr(options, name) for name in ("address", "worker_cpus", "worker_gpus")}
     given = {name: value for name, value in given.items() if value is not None}
-    if options.executor != "ray" and given:
+    if word != "ray" and given:
         raise StudyError(
             f"`--executor ray` must be given with --{next(iter(given)).replace('_', '-')}, but got "
-            f"{options.executor or 'none'}"
+            f"{word or 'none'}"
         )
-    if options.executor not in (None, *EXECUTORS):
-        raise StudyError(unknown("Unknown executor", options.executor, EXECUTORS))
-    if options.executor is None:
-        setting = began or {}
-        one_core = (setting.get("platform"), setting.get("devices"), setting.get("threads")) == ("cpu", 1, 1)
-        return "processes" if one_core and cpu_cores() > 1 and options.devices is None else None
-    if options.executor == "inline":
-        return None
-    # This process trains nothing and leaves accelerators to workers.
-    jax.config.update("jax_platforms", "cpu")
-    return ray_cluster.ray(**given) if options.executor == "ray" else "processes"
+    if word not in (None, *EXECUTORS):
+        raise StudyError(unknown("Unknown executor", word, EXECUTORS))
+    if word in ("processes", "ray") or (word is None and options.devices is None and in_processes(began)):
+        # This process trains nothing and leaves accelerators to workers.
+        jax.config.update("jax_platforms", "cpu")
+    return ray_cluster.ray(**given) if word == "ray" else word
 
 
 def _devices(options: argparse.Namespace) -> Any:

@@ -21,7 +21,7 @@ STUDY_KEYS = {
     "steps": int, "metric": str, "mode": str, "select": str, "samples": int, "evaluate_every": int,
     "batches": str,
 }  # fmt: skip
-RUN_KEYS = {"search": str, "schedule": str, "keep_states": bool}
+RUN_KEYS = {"search": str, "schedule": str, "executor": str, "keep_states": bool}
 KINDS = {"study": str, "space": dict, **STUDY_KEYS, **RUN_KEYS}  # what a study file says, and its type
 NAMES = {str: "text", dict: "a table", int: "a whole number", bool: "true or false"}
 

@@ -11,7 +11,7 @@ from sweeps.driver.loop import check_minutes
 from sweeps.driver.session import Session, go_on
 from sweeps.engine.rows import pending_rows
 from sweeps.errors import StudyError, brief
-from sweeps.executors.processes import begun, parse
+from sweeps.executors.processes import begun, going_on
 from sweeps.host.compilation import use_cache
 from sweeps.host.progress import clock
 from sweeps.host.signals import listening
@@ -88,8 +88,9 @@ def extend(
         SystemExit: SIGTERM, likewise.
     """
     check_minutes(max_minutes)
-    directory, executor = Path(directory), parse(executor, devices)
+    directory = Path(directory)
     recorded = store.read_manifest(directory)
+    executor, free = going_on(executor, devices, recorded)
     wanted, changes = _wanted(directory, recorded, study, dict(space or {}), samples, steps)
     if not again and not wanted.keep_states:
         _refuse_lost_states(directory, recorded, wanted)
@@ -102,7 +103,7 @@ def extend(
     use_cache()
     with begun(executor) as executor, listening() as signals:
         signals.limit(max_minutes)
-        session = Session(executor, devices, progress, signals)
+        session = Session(executor, devices, progress, signals, free)
         return go_on(session, directory, recorded, wanted, changes)
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from sweeps.driver.confirmation import MAX_SEED, confirmed, fresh_seeds
 from sweeps.driver.session import Session, begin, go_on, unreached
 from sweeps.errors import StudyError, brief
-from sweeps.executors.processes import begun, parse
+from sweeps.executors.processes import begun, going_on, parse
 from sweeps.host.compilation import use_cache
 from sweeps.host.signals import in_ipython, listening
 from sweeps.members.request import Request, request, request_again
@@ -91,9 +91,10 @@ def run(
         schedule: which members go on: `halving`, `hyperband`, `pbt` or `early_stopping`, or what
             `sweeps.halving(...)`, `sweeps.hyperband(...)`, `sweeps.pbt(...)` and
             `sweeps.early_stopping(...)` make; None lets all of them.
-        executor: where members are trained: None is this process, `processes` one process per CPU core,
+        executor: where members are trained: `inline` is this process, `processes` one process per CPU core,
             `ray` a Ray cluster on this machine, and `sweeps.ray(...)` any. All but the first need `out`, on a
-            path that all workers share.
+            path that all workers share. None is this process too, but for sweeps of five minutes and up with
+            `out` on Linux, which measure a process per core when they begin, and take that if it is faster.
         root_seed: what all randomness derives from, a whole number ≥ 0.
         devices: the devices that share the members; None takes all.
         members_per_chunk: how many members run at once; None measures and chooses.
@@ -144,7 +145,8 @@ def run_as(origin: Origin, study: Study, settings: Settings) -> Results:
         signals.limit(settings.max_minutes)
         signals.keeps = settings.out is None and in_ipython()
         options = {"confirm": settings.confirm, "reference": origin.reference}
-        session = Session(executor, settings.devices, settings.progress, signals)
+        free = settings.executor is None and settings.devices is None
+        session = Session(executor, settings.devices, settings.progress, signals, free)
         results = begin(session, wanted, settings.out, settings.members_per_chunk, options)
         results = confirmed(session, wanted, results, settings.confirm, settings.out)
         if signals.stopped and not len(results.metrics):
@@ -240,7 +242,7 @@ def resume(
         study: the study that it is a run of; a study that differs is refused.
         samples: as the run was started with; None takes that.
         root_seed: as the run was started with; None takes that.
-        executor: where to go on, as in `run`; not necessarily where the run began.
+        executor: where to go on, as in `run`; None is where the run began, processes or this process.
         devices: the devices to go on with; None takes as many as the run began with, or all there are.
         max_minutes: after how long to end again, as in `run`.
         progress: whether to show progress on standard error.
@@ -256,8 +258,9 @@ def resume(
         SystemExit: SIGTERM, likewise.
     """
     check_minutes(max_minutes)
-    directory, executor = Path(directory), parse(executor, devices)
+    directory = Path(directory)
     recorded = store.read_manifest(directory)
+    executor, free = going_on(executor, devices, recorded)
     asked = request_again(recorded, study, samples, root_seed)
     if storage is not None:
         reachable(storage)
@@ -265,6 +268,6 @@ def resume(
     use_cache()
     with begun(executor) as executor, listening() as signals:
         signals.limit(max_minutes)
-        session = Session(executor, devices, progress, signals)
+        session = Session(executor, devices, progress, signals, free)
         results = go_on(session, directory, recorded, asked)
         return confirmed(session, asked, results, recorded["confirm"], directory)

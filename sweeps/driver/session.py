@@ -16,9 +16,10 @@ from sweeps.engine.noticing import refuse_other_programs
 from sweeps.engine.plan import Began, Examined, Plan, examine, plan_of, prepare, recorded_plan
 from sweeps.engine.rows import failed_rows, pending_rows
 from sweeps.errors import StudyError
+from sweeps.executors.choosing import choosing
 from sweeps.executors.dispatcher import gathered
 from sweeps.executors.inline import Alone
-from sweeps.executors.processes import Processes
+from sweeps.executors.processes import Processes, begun, in_processes
 from sweeps.executors.ray_cluster import Ray
 from sweeps.host.progress import Display
 from sweeps.host.signals import Signals
@@ -42,12 +43,14 @@ class Session(NamedTuple):
         devices: the devices of this process; None takes all, or as many as the run began with.
         progress: whether to show progress on standard error.
         signals: what is held back while a span runs.
+        free: whether nobody has said where to train, so that processes may be taken.
     """
 
     executor: Ray | Processes | None
     devices: Sequence[Any] | None
     progress: bool
     signals: Signals
+    free: bool = False
 
 
 def begin(
@@ -66,6 +69,8 @@ def begin(
         members_per_chunk: how many members run at once; None measures and chooses.
         options: what else its manifest says.
     """
+    if out is None:  # a temporary folder is for what is short
+        session = session._replace(free=False)
     examined, wanted = _examined(wanted)
     _check_readings(session, examined, wanted, options["confirm"])
     written = _written(examined, wanted, members_per_chunk) | options
@@ -249,10 +254,22 @@ def _trainer(
     signals = session.signals
     with signals.ending(display.note):  # what is committed are the results
         if session.executor is None:
-            yield Alone(examined, wanted, session.devices, lock, display, signals)
+            alone = Alone(examined, wanted, session.devices, lock, display, signals)
+            with choosing(alone) if session.free else contextlib.nullcontext(alone) as trainer:
+                yield trainer
             return
         with gathered(session.executor, examined, wanted, lock, display, signals, cpu_devices) as crew:
             yield crew
+
+
+@contextlib.contextmanager
+def _as_it_began(session: Session, setting: dict[str, Any] | None) -> Iterator[Session]:
+    """Where nobody has said where to train: in processes what began so, in this process everything else."""
+    if not session.free or setting is None:
+        yield session
+        return
+    with begun((session.executor or Processes()) if in_processes(setting) else None) as executor:
+        yield session._replace(executor=executor)
 
 
 def go_on(
@@ -276,6 +293,7 @@ def go_on(
     _refuse_other_code(recorded, examined)
     _check_readings(session, examined, wanted, recorded["confirm"])
     with (
+        _as_it_began(session, recorded["numerical_setting"]) as session,
         locked(directory) as lock,
         Display(wanted.members, wanted.member_steps, shown=session.progress) as display,
     ):

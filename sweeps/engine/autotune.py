@@ -39,6 +39,11 @@ class Choice(NamedTuple):
     measurements: tuple[Measurement, ...]
     memory: Memory | None
 
+    @property
+    def candidate(self) -> Measurement:
+        """The candidate that was chosen."""
+        return next(each for each in self.measurements if each[:2] == (self.per_device, self.loop))
+
 
 class _Timing:
     """The candidates of a program: those that were timed before, and those that are timed now.
@@ -52,7 +57,10 @@ class _Timing:
 
     def __init__(self, bench: Bench, widest: int, remember: bool, say: Callable[[str], None]):
         self.bench, self.name, self.say = bench, measurements.name_of(bench), say
-        self.known = (measurements.recall(self.name) if remember else None) or _look(bench, widest)
+        before = measurements.recall(self.name)
+        self.known = (before if remember else None) or _look(bench, widest)
+        if before is not None:  # that was measured by others, and is not measured here
+            self.known = self.known._replace(processes=before.processes)
         self.available = available_bytes(bench.mesh, bench.neighbours)
 
     def __call__(self, width: int, loop: str) -> Measurement:
@@ -90,10 +98,11 @@ def choose(
     """
     members, shares = len(bench.own), bench.mesh.size * bench.workers
     work = members * len(bench.population.statics) * bench.study.steps
+    share = bench.chunk_seconds / bench.study.steps
     widths = planning.ladder(members, bench.mesh.size, bench.workers, most)
     timed = _Timing(bench, widths[-1], remember, say)
     compiled = _first_that_fits(timed, widths)
-    # A chunk is a folder: what a narrow width saves by the step, very many of them cost.
+    # A chunk is a folder, and whoever reads the run opens all of them.
     worth = [width for width in widths if members <= planning.MOST_CHUNKS * shares * width]
     loop, first = timed.known.loop, compiled[-1]
     others = [each for each in timed.known.measurements if each.loop == loop and each.per_device in worth]
@@ -102,7 +111,8 @@ def choose(
     while True:
         memory = planning.fit_memory(compiled)
         room = planning.widest(memory, timed.available) if memory else widths[-1]
-        following = planning.next_width(tried, work, shares, [width for width in worth if width <= room])
+        fitting = [width for width in worth if width <= room]
+        following = planning.next_width(tried, work, shares, fitting, share)
         if following is None:
             break
         tried.append(timed(following, loop))
@@ -111,14 +121,14 @@ def choose(
         other = timed(first.per_device // 2 or 2, loop)
         tried += [other] if other.per_device <= widths[-1] else []
         memory = planning.fit_memory([first, other])
-    best = planning.fastest(tried)
+    best = planning.fastest(tried, share)
     if not bench.accelerated:
         # A convolution that is not lowered may be slow in any loop inside a program.
         loops = ["host"] if timed.known.convolves else []
-        if planning.worth_trying(tried, work, shares):
+        if planning.worth_trying(tried, work, shares, share):
             loops.append("scan" if loop == "map" else "map")
         tried += [timed(best.per_device, other) for other in loops]
-        best = planning.fastest(tried)
+        best = planning.fastest(tried, share)
     return Choice(best.per_device, best.loop, tuple(tried), memory)
 
 

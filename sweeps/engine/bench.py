@@ -7,6 +7,7 @@ import numpy as np
 
 from sweeps.data.streams import Block, is_stream
 from sweeps.engine import program as execute
+from sweeps.engine.chunks import SECONDS_IN_MEMORY
 from sweeps.engine.folds import Judged, split
 from sweeps.engine.programs import program_of
 from sweeps.engine.tracing import example_batch
@@ -28,6 +29,7 @@ class Bench(NamedTuple):
         digest: of the program of one member of that group.
         workers: how many processes share the members, each with such devices.
         neighbours: how many of them share this host's memory.
+        chunk_seconds: what a chunk takes beside its steps.
     """
 
     study: Study
@@ -40,6 +42,7 @@ class Bench(NamedTuple):
     digest: str | None = None
     workers: int = 1
     neighbours: int = 1
+    chunk_seconds: float = SECONDS_IN_MEMORY
 
     @property
     def own(self) -> np.ndarray:

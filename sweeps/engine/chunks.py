@@ -10,7 +10,10 @@ from sweeps.errors import StudyError
 # What fits in a core's cache, gradients beside it; wider populations of the same model ran slower.
 CPU_CACHE_BYTES = 2 * 2**20
 MOST_PER_DEVICE = 4096
-MOST_CHUNKS = 10_000  # of a process; a narrower width than these have is not sought out
+MOST_CHUNKS = 10_000  # of a process, so that who reads the run soon has; no narrower width is sought out
+# What a chunk costs beside its steps: measured with tiny networks, 23 ms on this process's own devices and
+# 57 ms by a worker, most of it for the disk to have what is committed; without a folder a fifth of that.
+SECONDS_IN_MEMORY, SECONDS_ON_DISK, SECONDS_BY_WORKER = 0.005, 0.025, 0.06
 # Operations that busy a core for long gain nothing from members side by side, which then only crowd its
 # cache: of 85 (GRU) and 125 (CNN) million a step, members in turn were 1.3 and 1.1 times as fast; of 18 (MLP)
 # 0.97, and far slower for tiny networks.
@@ -261,7 +264,11 @@ def widest(memory: Memory, available_bytes: float | int) -> int:
 
 
 def next_width(
-    measurements: Sequence[Measurement], member_steps: float | int, devices: int, widths: Sequence[int]
+    measurements: Sequence[Measurement],
+    member_steps: float | int,
+    devices: int,
+    widths: Sequence[int],
+    share: float = 0.0,
 ) -> int | None:
     """The members per device to try next, or None when trying costs more than it can gain.
 
@@ -272,10 +279,11 @@ def next_width(
         member_steps: how much work there is: members times steps.
         devices: how many devices share a chunk.
         widths: those that fit the memory, ascending.
+        share: as `cost` has it.
     """
-    if not worth_trying(measurements, member_steps, devices):
+    if not worth_trying(measurements, member_steps, devices, share):
         return None
-    tried = {measured.per_device: cost(measured) for measured in measurements}
+    tried = {measured.per_device: cost(measured, share) for measured in measurements}
     first = measurements[0].per_device
     above = [width for width in widths if width > first]
     below = [width for width in reversed(widths) if width < first]
@@ -292,18 +300,35 @@ def next_width(
     return None
 
 
-def worth_trying(measurements: Sequence[Measurement], member_steps: float | int, devices: int) -> bool:
+def worth_trying(
+    measurements: Sequence[Measurement], member_steps: float | int, devices: int, share: float = 0.0
+) -> bool:
     """Whether there is so much work that compiling and timing one more candidate costs little of it."""
-    best = fastest(measurements)
-    work = member_steps * best.seconds_per_step / (best.per_device * devices)
+    work = member_steps * cost(fastest(measurements, share), share) / devices
     return work >= EXPLORE_ABOVE * max(measured.compile_seconds for measured in measurements)
 
 
-def cost(measured: Measurement) -> float:
-    """Seconds per member and step, up to the constant number of devices."""
-    return measured.seconds_per_step / measured.per_device
+def cost(measured: Measurement, share: float = 0.0) -> float:
+    """Seconds per member and step, up to the constant number of devices.
+
+    Args:
+        measured: the candidate.
+        share: of one step in what a chunk takes beside its steps, in seconds; what narrow chunks, of which
+            there are more, take longer for.
+
+    Example:
+        >>> narrow, wide = Measurement(4, "scan", 1e-3, 1.0, 0), Measurement(64, "scan", 2e-2, 1.0, 0)
+        >>> cost(narrow) < cost(wide), cost(narrow, share=0.025 / 20) < cost(wide, share=0.025 / 20)
+        (True, False)
+    """
+    return (measured.seconds_per_step + share) / measured.per_device
 
 
-def fastest(measurements: Sequence[Measurement]) -> Measurement:
-    """The candidate with the least time per member and step."""
-    return min(measurements, key=cost)
+def fastest(measurements: Sequence[Measurement], share: float = 0.0) -> Measurement:
+    """The candidate with the least time per member and step.
+
+    Args:
+        measurements: the candidates.
+        share: as `cost` has it.
+    """
+    return min(measurements, key=lambda measured: cost(measured, share))

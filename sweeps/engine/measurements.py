@@ -23,12 +23,15 @@ class Known(NamedTuple):
         loop: the loop that suits it as far as its arithmetic tells.
         convolves: whether it has convolutions that are not lowered.
         measurements: the candidates that were compiled and timed.
+        processes: what a process per core takes of the time that these devices take for it; None if that was
+            not measured.
     """
 
     member_bytes: int
     loop: str
     convolves: bool
     measurements: tuple[Measurement, ...] = ()
+    processes: float | None = None
 
 
 _known: dict[str, Known] = {}
@@ -96,4 +99,8 @@ def _read(kept: dict[str, Any]) -> Known:
     ]
     if not all(each.per_device > 0 and 0 < each.seconds_per_step < math.inf for each in timed):
         raise ValueError("not a measurement")
-    return Known(int(kept["member_bytes"]), str(kept["loop"]), bool(kept["convolves"]), tuple(timed))
+    processes = kept.get("processes")
+    return Known(
+        int(kept["member_bytes"]), str(kept["loop"]), bool(kept["convolves"]), tuple(timed),
+        None if processes is None else float(processes),
+    )  # fmt: skip

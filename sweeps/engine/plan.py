@@ -179,6 +179,7 @@ def prepare(
     began: Began | None = None,
     workers: int = 1,
     neighbours: int = 1,
+    chunk_seconds: float = planning.SECONDS_IN_MEMORY,
     say: Callable[[str], None] = lambda phase: None,
 ) -> Prepared:
     """Plans the chunks of a study.
@@ -193,6 +194,7 @@ def prepare(
             members each. Overrules the members per chunk.
         workers: how many processes share the members, each with such devices.
         neighbours: how many of them share this host's memory.
+        chunk_seconds: what a chunk takes beside its steps.
         say: told what is measured, before it is.
 
     Raises:
@@ -209,7 +211,8 @@ def prepare(
     largest = int(sizes.max())
     mesh = execute.make_mesh(list(devices or jax.devices())[:largest])
     bench = place(study, population, mesh, root_seed)
-    bench = _of_group(bench._replace(workers=workers, neighbours=neighbours), examined, examined.group)
+    bench = bench._replace(workers=workers, neighbours=neighbours, chunk_seconds=chunk_seconds)
+    bench = _of_group(bench, examined, examined.group)
     most = members_per_chunk
     if choice is not None:
         most = most or choice.per_device * mesh.size
@@ -284,6 +287,20 @@ def recorded_plan(plan: Plan) -> dict[str, Any]:
     }
 
 
+def predicted_seconds(prepared: Prepared, member_steps: int) -> float:
+    """How long training takes by what was measured, with compiling and commits, without evaluations.
+
+    Args:
+        prepared: a study that was measured.
+        member_steps: how many steps the members of the run are trained together.
+    """
+    study, population, chosen = prepared.study, prepared.population, prepared.choice.candidate
+    # A padded row takes as long as a member does.
+    rows_trained = sum(chunk.width for chunk in prepared.chunks) / len(population) * member_steps
+    per_row = planning.cost(chosen, prepared.bench.chunk_seconds / study.steps) / prepared.bench.mesh.size
+    return rows_trained * per_row + len(population.statics) * chosen.compile_seconds
+
+
 def report_plan(prepared: Prepared, members: int, member_steps: int) -> list[tuple[str, str]]:
     """What `sweeps plan` prints: labels and values.
 
@@ -294,12 +311,8 @@ def report_plan(prepared: Prepared, members: int, member_steps: int) -> list[tup
     """
     population, chunks, choice = prepared.population, prepared.chunks, prepared.choice
     mesh, study = prepared.bench.mesh, prepared.study
-    best = planning.fastest(choice.measurements)
     full = members * study.steps
-    # A padded row takes as long as a member does.
-    rows_trained = sum(chunk.width for chunk in chunks) / len(population) * member_steps
-    per_row = best.seconds_per_step / (best.per_device * mesh.size)
-    seconds = rows_trained * per_row + len(population.statics) * best.compile_seconds
+    seconds = predicted_seconds(prepared, member_steps)
     seeds, folds = len(np.unique(population.seeds)), repeats(study, 1)
     each = f"{seeds} seeds" + f" x {folds} folds" * (folds > 1)
     values = values_of(population, 0)
@@ -325,7 +338,9 @@ def report_plan(prepared: Prepared, members: int, member_steps: int) -> list[tup
     state = state_bytes(prepared.bench) * members / 2**20
     rows.append(("states of all", f"up to {state:.1f} MiB on the disk, if they are kept (--keep-states)"))
     # Only the scan is one program whose memory the compiler counts; a step from the host needs no more.
-    needed = max(each.bytes_per_device for each in choice.measurements if each.per_device == best.per_device)
+    needed = max(
+        each.bytes_per_device for each in choice.measurements if each.per_device == choice.per_device
+    )
     rows.append(("memory per device", f"{needed / 2**20:.1f} MiB"))
     for measured in choice.measurements:
         cost = planning.cost(measured) / mesh.size * 1e6

@@ -39,11 +39,13 @@ class Checked(NamedTuple):
         metrics: the names of the metrics that an evaluation reports.
         digest: of the program of one member: its operations, their shapes and constants.
         static: traced fields that the space leaves out, and whose concrete values the model asks for.
+        calls_back: whether the program calls Python, in the process that trains it.
     """
 
     metrics: list[str]
     digest: str
     static: tuple[str, ...] = ()
+    calls_back: bool = False
 
 
 def check(
@@ -137,7 +139,8 @@ def _traced(
         if problem is None:
             raise
         raise problem from error
-    return Checked(list(metrics), _digest(_text(program), program), tuple(concrete))
+    text = _text(program)
+    return Checked(list(metrics), _digest(text, program), tuple(concrete), "_callback[" in text)
 
 
 def check_data(study: Study, membership: np.ndarray | None = None) -> None:

@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import dataclasses
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -57,8 +58,9 @@ class Crew:
     ):
         self.pool, self.wanted, self.asked, self.lock, self.display = pool, wanted, asked, lock, display
         self.directory, self.signals = lock.path.parent.resolve(), signals
+        trial = examined.study.trial._replace(data=asked.study.trial.data)  # which is not wrapped
         job = Job(
-            examined._replace(study=asked.study),  # whose data is not wrapped
+            examined._replace(study=dataclasses.replace(examined.study, trial=trial)),
             str(self.directory),
             asked.sampling.root_seed,
             asked.keep_best,
@@ -100,6 +102,11 @@ class Crew:
             self._wait()
         devices, most, setting = self.pattern.devices, self.pattern.most, self.pattern.setting
         return Plan(self.asked.population, devices, most, setting, self.failures)
+
+    def rest(self) -> None:
+        """Waits until no worker measures any more."""
+        while self.measuring:
+            self._wait()
 
     def _say_phase(self) -> None:
         """Says what workers do before there is a plan."""

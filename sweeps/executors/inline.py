@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from sweeps.engine.chunks import Chunk, halved
+from sweeps.engine.chunks import SECONDS_ON_DISK, Chunk, halved
 from sweeps.engine.commit import Handover, give_up
 from sweeps.engine.failure import CALLBACK, Failure, diagnose, settle
 from sweeps.engine.plan import Began, Examined, Plan, Prepared, plan_of, prepare
@@ -50,7 +50,7 @@ class Alone:
         display: Display,
         signals: Signals,
     ):
-        self.examined, self.wanted, self.devices = examined, wanted, devices
+        self.examined, self.wanted, self.devices, self.lock = examined, wanted, devices, lock
         self.display, self.signals, self.pace = display, signals, Pace()
         directory = lock.path.parent
         writer = Writer(directory, 60 * wanted.checkpoint_minutes)
@@ -70,7 +70,7 @@ class Alone:
 
         self.prepared = prepare(
             self.examined, self.wanted.sampling.root_seed, self.devices, members_per_chunk, began=began,
-            say=say,
+            chunk_seconds=SECONDS_ON_DISK, say=say,
         )  # fmt: skip
         plan = plan_of(self.prepared)
         if began is None and plan.devices < len(self.devices or jax.devices()):

@@ -7,7 +7,7 @@ import pickle
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple
 
@@ -154,7 +154,7 @@ class ProcessPool:
 
 
 def parse(executor: Any, devices: Sequence[Any] | None) -> Ray | Processes | None:
-    """An executor as `run` takes it: None, `processes`, `ray`, or what `sweeps.ray` made.
+    """An executor as `run` takes it: None, `inline`, `processes`, `ray`, or what `sweeps.ray` made.
 
     Args:
         executor: what was given.
@@ -163,15 +163,45 @@ def parse(executor: Any, devices: Sequence[Any] | None) -> Ray | Processes | Non
     Raises:
         StudyError: it is none of these, or has devices of its own.
     """
-    found = {"processes": Processes, "ray": ray}[executor]() if executor in ("processes", "ray") else executor
+    known = {"inline": lambda: None, "processes": Processes, "ray": ray}
+    found = known[executor]() if isinstance(executor, str) and executor in known else executor
     if found is not None and not isinstance(found, Ray | Processes):
-        raise StudyError(unknown("Unknown executor", executor, ("processes", "ray", "sweeps.ray(...)")))
+        raise StudyError(unknown("Unknown executor", executor, (*known, "sweeps.ray(...)")))
     if isinstance(found, Processes) and devices is not None:
         raise StudyError(
             f"`devices is None` must hold with executor='processes', whose workers take a core each, but got "
             f"{len(devices)} devices"
         )
     return found
+
+
+def in_processes(setting: Mapping[str, Any] | None) -> bool:
+    """Whether a run goes on in a process per core where nothing else is said.
+
+    Args:
+        setting: the numerical setting that it began in; None if it has none yet.
+    """
+    began = setting or {}
+    one_core = (began.get("platform"), began.get("devices"), began.get("threads")) == ("cpu", 1, 1)
+    return one_core and sys.platform == "linux" and cpu_cores() > 1
+
+
+def going_on(
+    executor: Any, devices: Sequence[Any] | None, recorded: Mapping[str, Any]
+) -> tuple[Ray | Processes | None, bool]:
+    """Where a run goes on, and whether nobody has said where.
+
+    Args:
+        executor: what was given.
+        devices: the devices that were given with it, or None.
+        recorded: the manifest of the run.
+
+    Raises:
+        StudyError: it is no executor, or has devices of its own.
+    """
+    free = executor is None and devices is None
+    where = "processes" if free and in_processes(recorded["numerical_setting"]) else executor
+    return parse(where, devices), free
 
 
 @contextlib.contextmanager

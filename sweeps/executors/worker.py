@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import jax
 
 from sweeps.engine import autotune
-from sweeps.engine.chunks import Chunk
+from sweeps.engine.chunks import SECONDS_BY_WORKER, Chunk
 from sweeps.engine.commit import commit
-from sweeps.engine.failure import Failure, diagnose
+from sweeps.engine.failure import Failure, check_group, diagnose
 from sweeps.engine.plan import Began, Examined, Prepared, plan_of, prepare
 from sweeps.engine.training import Pace, Place, train
 from sweeps.host import compilation
@@ -128,6 +128,11 @@ class Worker:
             )
         return {"host": socket.gethostname(), "pid": os.getpid(), "devices": jax.local_device_count()}
 
+    def digest(self) -> str:
+        """The digest of the program of the group that stands for all, as this process traces it."""
+        study, population = self.job.examined.study, self.job.examined.population
+        return check_group(study, population, self.job.examined.group).digest
+
     def measure(self, members_per_chunk: int | None, began: Began | None) -> Pattern:
         """Plans on this worker's devices.
 
@@ -138,7 +143,7 @@ class Worker:
         job = self.job
         prepared = prepare(
             job.examined, job.root_seed, None, members_per_chunk,
-            began=began, workers=job.workers, neighbours=job.neighbours,
+            began=began, workers=job.workers, neighbours=job.neighbours, chunk_seconds=SECONDS_BY_WORKER,
         )  # fmt: skip
         found = prepared.choice
         timed = [each for each in found.measurements if (each.per_device, each.loop) == found[:2]]

@@ -96,6 +96,14 @@ def ask(running: Sequence[subprocess.Popen[str]], members: int) -> list[dict[str
     return answers(running)
 
 
+def stop(running: Sequence[subprocess.Popen[str]]) -> None:
+    """Ends a contender's processes."""
+    for process in running:
+        assert process.stdin is not None
+        process.stdin.close()
+        process.wait()
+
+
 def alternate(contenders: Sequence[Contender], rounds: int) -> dict[str, Timing]:
     """Times the contenders in turn, round after round.
 
@@ -131,10 +139,7 @@ def alternate(contenders: Sequence[Contender], rounds: int) -> dict[str, Timing]
                 )
     finally:
         for running in ready.values():
-            for process in running:
-                assert process.stdin is not None
-                process.stdin.close()
-                process.wait()
+            stop(running)
     return timings
 
 

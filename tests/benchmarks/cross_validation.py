@@ -39,7 +39,7 @@ def by_sweeps(alphas: int, seeds: int, calls: int) -> dict[str, Any]:
     study = networks.study_of(networks.WORK["mlp"])
     every = {**space(alphas, seeds), "fold": sweeps.folds(FOLDS)}
     study = dataclasses.replace(study, metric=METRIC, space=every)
-    seconds, results = [], None
+    seconds, found = [], np.zeros(0)
     for _ in range(calls):
         began = time.monotonic()
         with tempfile.TemporaryDirectory() as folder:

@@ -1,6 +1,6 @@
-"""PyTorch as a contender: `torch_contender.py mlp DIGITS.npz adam`, member after member on one thread.
+"""PyTorch as a contender: `torch_contender.py mlp DIGITS.npz adam [STEPS]`, member by member on one thread.
 
-The last argument is `adam`, `fused` (PyTorch's fused Adam) or `optuna`: Adam, with Optuna choosing slope
+The third argument is `adam`, `fused` (PyTorch's fused Adam) or `optuna`: Adam, with Optuna choosing slope
 and seed.
 """
 
@@ -69,7 +69,8 @@ def network(name: str, alpha: float) -> Any:
 
 
 def main() -> None:
-    name, digits, mode = sys.argv[1:4]
+    name, digits, mode, *rest = sys.argv[1:]
+    steps = int(rest[0]) if rest else STEPS[name]
     stored = np.load(digits)
     train_x, test_x = (torch.tensor(stored[key]) for key in ("train_x", "test_x"))
     train_y, test_y = (torch.tensor(stored[key]).long() for key in ("train_y", "test_y"))
@@ -82,7 +83,7 @@ def main() -> None:
         options: dict[str, Any] = {"fused": True} if mode == "fused" else {}
         optimizer = torch.optim.Adam(model.parameters(), LEARNING_RATE, **options)
         order = torch.empty(0)
-        for step in range(STEPS[name]):
+        for step in range(steps):
             place = step % per_epoch * BATCH
             if place == 0:
                 order = torch.randperm(len(train_x))

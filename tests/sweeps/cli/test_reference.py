@@ -5,7 +5,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sweeps.cli.main import main
+from sweeps.cli.arguments import make_parser
+from sweeps.cli.main import _executor, main
 from sweeps.cli.reference import rebuild, resolve
 from sweeps.errors import StudyError
 from sweeps.members.request import request
@@ -110,6 +111,18 @@ def test_a_file_may_change_what_another_says(tmp_path, monkeypatch):
     Path("second.toml").write_text('study = "first.toml"\nsearch = "sobol"\n')
     found = resolve("second.toml")
     assert found.options == {"search": "sobol"} and (found.study.samples, found.study.steps) == (3, 7)
+
+
+def test_a_study_file_says_where_it_is_trained_unless_the_command_does(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.toml").write_text('study = "digits-mlp"\nexecutor = "inline"\n')
+    said = resolve("mine.toml").options["executor"]
+    parse = make_parser().parse_args
+    assert _executor(parse(["run", "mine.toml"]), said) == "inline"
+    assert _executor(parse(["run", "mine.toml", "--executor", "inline"]), "ray") == "inline"
+    assert _executor(parse(["run", "digits-mlp"])) is None
+    with pytest.raises(StudyError, match="`--executor is processes, inline, ray` must hold, but got 'inlin'"):
+        _executor(parse(["run", "mine.toml"]), "inlin")
 
 
 def test_a_study_file_is_utf_8_and_its_errors_name_it(tmp_path, monkeypatch):

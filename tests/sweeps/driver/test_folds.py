@@ -187,3 +187,13 @@ def test_workers_cut_the_data_alike(tmp_path, whole):
     assert results.members.equals(whole.members)
     for name in ("train/loss", "validation/loss", "test/loss"):
         np.testing.assert_allclose(results.metrics[name], whole.metrics[name], rtol=1e-4)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone")
+@pytest.mark.xdist_group("processes")
+def test_workers_take_steps_of_all_that_a_fold_leaves(tmp_path):
+    study = study_of(trial=plain.trial, steps=5)
+    here = sweeps.run(study, **OPTIONS)
+    there = sweeps.run(study, out=tmp_path / "run", executor="processes", **OPTIONS)
+    assert len(here.final()) == len(there.members) > 0
+    np.testing.assert_allclose(there.final(), here.final(), rtol=1e-5)

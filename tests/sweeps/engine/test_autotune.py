@@ -144,6 +144,16 @@ def test_a_width_that_was_measured_to_be_faster_serves_a_short_sweep(monkeypatch
     assert autotune.choose(bench).per_device == 4
 
 
+def test_where_chunks_are_committed_there_are_fewer_of_them(monkeypatch):
+    ours = planned(steps=10)
+    bench, loop = ours.bench, ours.choice.loop
+    timed = tuple(Measurement(n, loop, s, 1e9, 1) for n, s in [(4, 5e-6), (2, 2e-6)])
+    monkeypatch.setattr(measurements, "recall", lambda name: measurements.Known(0, loop, False, timed))
+    assert autotune.choose(bench._replace(chunk_seconds=0.0)).per_device == 2
+    choice = autotune.choose(bench._replace(chunk_seconds=planning.SECONDS_ON_DISK))
+    assert choice.per_device == 4 and choice.candidate == timed[0]
+
+
 @pytest.mark.parametrize("part", ["init", "step", "evaluate"])
 def test_memory_is_planned_for_whatever_needs_the_most(part, monkeypatch, nothing_is_known):
     size = 2**18

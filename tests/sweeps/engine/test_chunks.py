@@ -43,12 +43,12 @@ def measured(per_device, seconds, compiled=1.0, needed=0, loop="scan"):
     return Measurement(per_device, loop, seconds, compiled, needed)
 
 
-def explore(seconds, first=4, work=1e9, most=1024):
-    """The widths tried, where a step of `width` members takes `seconds(width)`."""
+def explore(seconds, first=4, work=1e9, most=1024, share=0.0):
+    """The widths tried and the one taken, where a step of `width` members takes `seconds(width)`."""
     tried, widths = [measured(first, seconds(first))], [2**power for power in range(11) if 2**power <= most]
-    while (width := next_width(tried, work, 1, widths)) is not None:
+    while (width := next_width(tried, work, 1, widths, share)) is not None:
         tried.append(measured(width, seconds(width)))
-    return [candidate.per_device for candidate in tried], fastest(tried).per_device
+    return [candidate.per_device for candidate in tried], fastest(tried, share).per_device
 
 
 def test_exploring_doubles_while_it_pays_and_halves_if_it_does_not():
@@ -59,8 +59,21 @@ def test_exploring_doubles_while_it_pays_and_halves_if_it_does_not():
     assert explore(lambda width: 1.0, most=20) == ([4, 8, 16], 16)
 
 
+def test_what_a_chunk_takes_beside_its_steps_is_shared_by_its_members():
+    # 1 µs a member and 10 for every step, and beside a crowded machine's noise that favours 4 members.
+    noisy = lambda width: 1e-6 * width + (1e-6 if width == 4 else 10e-6)  # noqa: E731
+    assert explore(noisy, work=1e12) == ([4, 8, 2], 4)
+    twenty_steps, million_steps = 0.025 / 20, 0.025 / 1e6
+    assert explore(noisy, work=1e12, share=twenty_steps) == ([4, 8, 16, 32, 64, 128, 256, 512, 1024], 1024)
+    assert explore(noisy, work=1e12, share=million_steps) == ([4, 8, 2], 4)
+    dear = lambda width: 1e-6 * width**1.5  # noqa: E731 # a wide step is the slower one by the member
+    assert explore(dear, work=1e12)[1] == 1 < explore(dear, work=1e12, share=1e-5)[1] < 64
+
+
 def test_a_short_sweep_explores_nothing():
     assert explore(lambda width: 1.0, work=100) == ([4], 4)
+    assert explore(lambda width: 1e-9, work=100, share=1.0) == ([4], 4)
+    assert len(explore(lambda width: 1e-9, work=1000, share=1.0)[0]) > 1  # commits are work too
 
 
 def test_memory_is_a_line_through_two_widths():

@@ -47,7 +47,7 @@ def test_what_cannot_be_a_worker_is_refused(options, message):
 def test_an_executor_is_one_of_three(tmp_path):
     study = tiny_networks.study(10)
     assert parse(None, None) is None and parse("ray", None) == sweeps.ray()
-    with pytest.raises(sweeps.StudyError, match='Unknown executor "dask". Choose processes, ray'):
+    with pytest.raises(sweeps.StudyError, match='Unknown executor "dask". Choose inline, processes, ray'):
         sweeps.run(study, executor="dask", out=tmp_path / "run")
     with pytest.raises(sweeps.StudyError, match="`out` must be given with an executor"):
         sweeps.run(study, executor="ray")
