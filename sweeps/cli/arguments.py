@@ -315,7 +315,7 @@ def _add_devices(command: argparse.ArgumentParser) -> None:
 
 
 def _add_data(command: argparse.ArgumentParser, text: str) -> None:
-    words = f"{text}: {PACKAGED}, or {', '.join(KINDS)} and its folder"
+    words = f"{text}: {', '.join(PACKAGED)}, or {', '.join(KINDS)} and its folder"
     command.add_argument("--data", metavar="KIND=PATH", help=words)
 
 
