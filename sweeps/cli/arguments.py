@@ -335,7 +335,7 @@ def _add_study(command: argparse.ArgumentParser) -> None:
         "study", metavar="STUDY", help="a ready study, module:object, file.py:object or a .toml file"
     )
     _add_changes(command)
-    _add_data(command, "the images to run a ready study on")
+    _add_data(command, "the data to run a ready study on")
     command.add_argument(
         "--root-seed", type=_whole, default=0, help="what all randomness derives from (default: 0)"
     )
