@@ -17,9 +17,20 @@ SOURCES = {
     ("Glorot", "2011"): (
         "X. Glorot, A. Bordes and Y. Bengio. Deep sparse rectifier neural networks. AISTATS, 2011"
     ),
+    ("Gulcehre", "2016"): (
+        "C. Gulcehre, M. Moczulski, F. Visin and Y. Bengio. Mollifying networks. ICLR, 2017. arXiv:1608.04980"
+    ),
+    ("Hanin", "2018"): (
+        "B. Hanin and D. Rolnick. How to start training: The effect of initialization and architecture. "
+        "NeurIPS, 2018. arXiv:1803.01719"
+    ),
     ("He", "2015"): (
         "K. He, X. Zhang, S. Ren and J. Sun. Delving deep into rectifiers: Surpassing human-level "
         "performance on ImageNet classification. ICCV, 2015. arXiv:1502.01852"
+    ),
+    ("He", "2016"): (
+        "K. He, X. Zhang, S. Ren and J. Sun. Deep residual learning for image recognition. CVPR, 2016. "
+        "arXiv:1512.03385"
     ),
     ("Karpathy", "2015"): (
         "A. Karpathy. CS231n: Convolutional neural networks for visual recognition, lecture notes. "
@@ -34,9 +45,21 @@ SOURCES = {
         "acoustic models. ICML Workshop on Deep Learning for Audio, Speech and Language Processing,"
         " 2013"
     ),
+    ("Mishkin", "2017"): (
+        "D. Mishkin, N. Sergievskiy and J. Matas. Systematic evaluation of convolution neural network "
+        "advances on the ImageNet. Computer Vision and Image Understanding, 2017. arXiv:1606.02228"
+    ),
     ("Xu", "2015"): (
         "B. Xu, N. Wang, T. Chen and M. Li. Empirical evaluation of rectified activations in "
         "convolutional network. 2015. arXiv:1505.00853"
+    ),
+    ("Yang", "2022"): (
+        "G. Yang, E. J. Hu, I. Babuschkin et al. Tensor programs V: Tuning large neural networks via "
+        "zero-shot hyperparameter transfer. 2022. arXiv:2203.03466"
+    ),
+    ("Zhang", "2022"): (
+        "G. Zhang, A. Botev and J. Martens. Deep learning without shortcuts: Shaping the kernel with "
+        "tailored rectifiers. ICLR, 2022. arXiv:2203.08120"
     ),
 }
 METHODS = (

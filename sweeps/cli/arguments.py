@@ -316,7 +316,7 @@ def _add_devices(command: argparse.ArgumentParser) -> None:
 
 
 def _add_data(command: argparse.ArgumentParser, text: str) -> None:
-    words = f"{text}: {PACKAGED}, or {', '.join(KINDS)} and its folder"
+    words = f"{text}: {', '.join(PACKAGED)}, or {', '.join(KINDS)} and its folder"
     command.add_argument("--data", metavar="KIND=PATH", help=words)
 
 
@@ -336,7 +336,7 @@ def _add_study(command: argparse.ArgumentParser) -> None:
         "study", metavar="STUDY", help="a ready study, module:object, file.py:object or a .toml file"
     )
     _add_changes(command)
-    _add_data(command, "the images to run a ready study on")
+    _add_data(command, "the data to run a ready study on")
     command.add_argument(
         "--root-seed", type=_whole, default=0, help="what all randomness derives from (default: 0)"
     )

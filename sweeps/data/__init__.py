@@ -4,6 +4,7 @@ from sweeps.data.files import cifar10 as cifar10
 from sweeps.data.files import classes as classes
 from sweeps.data.files import huggingface as huggingface
 from sweeps.data.files import idx as idx
+from sweeps.data.files import image_shape as image_shape
 from sweeps.data.files import mnist as mnist
 from sweeps.data.files import npz as npz
 from sweeps.data.files import standardise as standardise

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Shaped
 
+from sweeps.errors import StudyError
 from sweeps.trial import Data
 
 # The third byte of an IDX file says what its elements are; they are big-endian.
@@ -62,6 +63,27 @@ def classes(data: Data) -> int:
     10
     """
     return 1 + max(int(np.max(targets)) for _, targets in data)
+
+
+def image_shape(data: Data) -> tuple[int, int, int]:
+    """Returns the height, width and channels of images.
+
+    Args:
+      data: pairs (inputs, targets).
+
+    Raises:
+      StudyError: if the inputs are no images of shape (n, height, width, channels).
+
+    >>> image_shape(Data((np.zeros((3, 8, 8, 1)), np.zeros(3)), None))
+    (8, 8, 1)
+    """
+    shape = data.train[0].shape[1:]
+    if len(shape) != 3:
+        raise StudyError(
+            f"This study takes images of (height, width, channels), but each of these inputs is {shape}. "
+            "Take images, such as mnist-5k."
+        )
+    return shape
 
 
 def npz(

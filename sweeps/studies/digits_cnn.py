@@ -61,7 +61,7 @@ class CNN(nnx.Module):
 def make(data: sweeps.Data | None = None) -> sweeps.Study:
     """The study on these images, digits if None."""
     data = data or sweeps.data.digits(image=True)
-    shape, classes = data.train[0].shape[1:], sweeps.data.classes(data)
+    shape, classes = sweeps.data.image_shape(data), sweeps.data.classes(data)
     trial = sweeps.supervised(
         config=Config,
         model=functools.partial(CNN, shape=shape, classes=classes),

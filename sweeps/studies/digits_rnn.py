@@ -66,7 +66,7 @@ class RNN(nnx.Module):
 def make(data: sweeps.Data | None = None) -> sweeps.Study:
     """The study on these images, digits if None."""
     data = data or sweeps.data.digits(image=True)
-    _, _, width, channels = data.train[0].shape
+    _, width, channels = sweeps.data.image_shape(data)
     trial = sweeps.supervised(
         config=Config,
         model=functools.partial(RNN, row=width * channels, classes=sweeps.data.classes(data)),

@@ -107,7 +107,7 @@ def make(data: sweeps.Data | None = None) -> sweeps.Study:
     data = data or sweeps.data.digits(image=True)
     trial = sweeps.supervised(
         config=Config,
-        model=functools.partial(CNN, shape=data.train[0].shape[1:], classes=sweeps.data.classes(data)),
+        model=functools.partial(CNN, shape=sweeps.data.image_shape(data), classes=sweeps.data.classes(data)),
         optimizer=optimizer,
         data=data,
         batch_size=64,

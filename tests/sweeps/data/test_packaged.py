@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 
 from sweeps.data import packaged
-from sweeps.data.files import standardise
+from sweeps.data.files import image_shape, standardise
 from sweeps.data.named import read_images
 from sweeps.data.packaged import breast_cancer, digits, mnist_1d, mnist_5k, wine
 from sweeps.errors import StudyError
@@ -122,6 +122,20 @@ def test_mnist_1d_is_as_hard_for_a_linear_model_as_its_authors_found():
     assert mnist_1d(examples=50).evaluation[0].shape == (10, 40)
     with pytest.raises(ValueError, match="`examples` must be a positive multiple of 10, but got 15"):
         mnist_1d(examples=15)
+
+
+@pytest.mark.parametrize("word", ["digits", "mnist-1d", "breast-cancer", "wine"])
+def test_every_packaged_set_has_its_word(word):
+    whole = read_images(word)
+    inputs, targets = whole.train
+    assert inputs.ndim == (4 if word == "digits" else 2) and inputs.dtype == np.float32
+    assert inputs.shape[1:] == whole.evaluation[0].shape[1:] and len(inputs) == len(targets)
+
+
+def test_what_is_no_image_is_told_where_images_are_asked_for():
+    assert image_shape(read_images("digits")) == (8, 8, 1)
+    with pytest.raises(StudyError, match=r"takes images of \(height, .* inputs is \(13,\)"):
+        image_shape(wine())
 
 
 def test_a_word_for_images_is_told_apart():

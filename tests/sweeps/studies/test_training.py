@@ -5,7 +5,6 @@ Three minutes on two cores, most of it the compiler's.
 
 import dataclasses
 import inspect
-import itertools
 from types import ModuleType
 
 import jax
@@ -13,83 +12,46 @@ import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
 import pytest
-from matplotlib.figure import Figure
 
 import sweeps
 from sweeps.claims.verdicts import CONDITIONAL, FAILS, HOLDS, OPEN, at_seeds, left_out, paired, series
 from sweeps.errors import StudyError
-from sweeps.results.results import Results
+from sweeps.models.annealing import annealed
 from sweeps.studies import (
     activations,
+    annealing,
     convergence,
+    depth,
     digits_cnn,
     digits_mlp,
     digits_rnn,
     learned_slopes,
+    normalisation,
     regression,
     regularisation,
+    transfer,
 )
+from tests.sweeps.studies.made_up import results_of, verdicts
 
 STUDIES: dict[str, ModuleType] = {
     module.__name__.rpartition(".")[2]: module
     for module in (
         activations,
+        annealing,
         convergence,
+        depth,
         digits_cnn,
         digits_mlp,
         digits_rnn,
         learned_slopes,
+        normalisation,
         regression,
         regularisation,
+        transfer,
     )
 }
 
 pytestmark = pytest.mark.studies
-
-
-def results_of(study, value, seeds=16, fresh=None):
-    """Results that were never trained: `value(config, noise, step)` gives a member's metrics at a step."""
-    domains = {
-        name: list(getattr(domain, "values", domain))
-        for name, domain in study.domains.items()
-        if name != "seed"
-    }
-    points = list(itertools.product(*domains.values(), range(seeds)))
-    noise = np.random.default_rng(0).normal(size=(len(points) + seeds))
-    members = {
-        "member": np.arange(len(points)),
-        "seed": np.array([point[-1] for point in points]),
-        "group": np.zeros(len(points), np.int64),
-        "status": ["done"] * len(points),
-        **{name: [point[place] for point in points] for place, name in enumerate(domains)},
-    }
-    rows = []
-    for member, point in enumerate(points):
-        config = dict(zip(domains, point, strict=False))
-        for step in study.evaluation_steps:
-            # What a seed does to all configurations alike, and a little of each one's own.
-            common = noise[len(points) + point[-1]]
-            rows.append({"member": member, "step": step, **value(config, common + 0.1 * noise[member], step)})
-    manifest = {
-        "study": "made-up",
-        "metric": study.metric,
-        "mode": study.mode,
-        "steps": study.steps,
-        "swept": list(domains),
-        "members": len(points),
-    }
-    return Results(manifest, tables=(pa.table(members), pa.Table.from_pylist(rows)), confirmation=fresh)
-
-
-def verdicts(module, results):
-    found = module.findings(results)
-    assert [finding.claim for finding in found] == list(module.CLAIMS)
-    assert all(finding.measured.endswith(".") for finding in found)
-    effects = [effect for finding in found for effect in finding.effects]
-    assert all(finding.effects for finding in found) and all(effect.margin > 0 for effect in effects)
-    assert isinstance(module.picture(results), Figure)
-    module.picture(results).savefig("/dev/null", format="png")
-    return [finding.verdict for finding in found]
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -158,7 +120,7 @@ def test_a_member_learns_and_is_measured(name, configs, metrics):
 @pytest.mark.parametrize("name", [name for name in STUDIES if name != "regression"])
 def test_a_study_takes_other_images(name):
     study = STUDIES[name].make(OTHER)
-    config = study.trial.config()
+    config = annealed(study.trial.config(), 0, study.steps)
     state = study.trial.init(config, jax.random.key(0))
     found = study.trial.evaluate(config, state, OTHER.evaluation)
     assert found["test/loss"] > 0.1
