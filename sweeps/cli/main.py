@@ -29,7 +29,7 @@ from sweeps.executors.processes import in_processes
 from sweeps.host.compilation import count_programs, use_cache
 from sweeps.host.devices import cpu_cores, limit_threads, use_cpu_cores
 from sweeps.host.links import link
-from sweeps.members.request import request
+from sweeps.members.request import make_request
 from sweeps.members.sampling import Sampling
 from sweeps.results import export
 from sweeps.results.results import Results, load
@@ -110,16 +110,16 @@ def _plan(options: argparse.Namespace) -> int:
     named = _named_study(options)
     search, schedule = _thinning(options, named)
     sampling = Sampling(search.name, named.study.samples, options.root_seed, search.points_per_batch)
-    wanted = request(
+    request = make_request(
         named.study, sampling, None if schedule is None else schedules.parse(schedule), name=named.name
     )
-    examined = examine(named.study, wanted.population, len(wanted.population.statics))
+    examined = examine(named.study, request.population, len(request.population.statics))
     prepared = prepare(
         examined, options.root_seed, None, options.members_per_chunk,
         remember=False, chunk_seconds=SECONDS_ON_DISK,
     )  # fmt: skip
-    rows = report_plan(prepared, wanted.members, wanted.member_steps)
-    if "executor" not in named.options and (said := outlook(prepared, wanted)) is not None:
+    rows = report_plan(prepared, request.members, request.member_steps)
+    if "executor" not in named.options and (said := outlook(prepared, request)) is not None:
         rows.append(("processes", said))
     for label, value in rows:
         print(f"{label:20}{value}")

@@ -20,7 +20,7 @@ from sweeps.trial import Study, fields
 
 
 def confirmed(
-    session: Session, wanted: Request, results: Results, count: int, out: str | Path | None
+    session: Session, request: Request, results: Results, count: int, out: str | Path | None
 ) -> Results:
     """The results with the winner and the baseline run on fresh seeds; as they are if none are wanted.
 
@@ -28,7 +28,7 @@ def confirmed(
 
     Args:
         session: where they are trained.
-        wanted: the request of the run.
+        request: the request of the run.
         results: of the run.
         count: how many fresh seeds.
         out: the run directory; None keeps all in memory.
@@ -38,21 +38,21 @@ def confirmed(
     """
     if not count or session.signals.over:  # or there is no time left
         return results
-    seeds = fresh_seeds(wanted.study, count)
-    study = dataclasses.replace(wanted.study, space={**wanted.study.space, "seed": seeds})
+    seeds = fresh_seeds(request.study, count)
+    study = dataclasses.replace(request.study, space={**request.study.space, "seed": seeds})
     best, usual = results.best().config, baseline(study)
     schedule = _found(study, results, count) if is_evolved(results.manifest) else None
     # What ended by its own evaluations ends by them again; halving would have too few to choose among.
-    stopping = wanted.schedule if isinstance(wanted.schedule, EarlyStopping) else None
+    stopping = request.schedule if isinstance(request.schedule, EarlyStopping) else None
     thinning = stopping if schedule is None else schedule
     others = [] if usual is None or (usual == best and schedule is None) else [usual]
     points = [best if schedule is None else best | schedule.values[0], *others]
-    sampling = Sampling("grid", None, wanted.sampling.root_seed)
+    sampling = Sampling("grid", None, request.sampling.root_seed)
     population = gather(study, points, seeds, sampling.root_seed)
     asked = described(
         study,
         population,
-        name=wanted.asked["study"],
+        name=request.record["study"],
         samples=None,
         root_seed=sampling.root_seed,
         members=len(population),
@@ -61,7 +61,7 @@ def confirmed(
     )
     if schedule is not None:
         asked["replayed"] = json.loads(json.dumps(schedule._asdict()))
-    fresh = Request(study, population, sampling, thinning, asked, 0, wanted.checkpoint_minutes)
+    fresh = Request(study, population, sampling, thinning, asked, 0, request.checkpoint_minutes)
     options: dict[str, Any] = {"confirm": 0, "reference": None}
     if out is None:
         found = begin(session._replace(executor=None), fresh, None, None, options)

@@ -1,6 +1,7 @@
 """`extend`: more seeds, levels, samples or steps for a run that there is."""
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,13 @@ from sweeps.driver.loop import check_minutes
 from sweeps.driver.session import Session, go_on
 from sweeps.engine.rows import pending_rows
 from sweeps.errors import StudyError, brief
-from sweeps.executors.processes import begun, going_on
+from sweeps.executors.processes import going_on, ready
 from sweeps.host.compilation import use_cache
 from sweeps.host.progress import clock
 from sweeps.host.signals import listening
 from sweeps.members.extension import Part
 from sweeps.members.population import Population, check_samples, seeds_of
-from sweeps.members.request import Request, request, request_again
+from sweeps.members.request import Request, make_request, request_again
 from sweeps.models import annealing
 from sweeps.results.results import Results
 from sweeps.results.storage import reachable
@@ -25,6 +26,7 @@ from sweeps.space.domains import is_sampled, level_column, text
 from sweeps.space.values import as_text
 from sweeps.store import chunks as store
 from sweeps.store import derived
+from sweeps.store.durations import chunk_seconds
 from sweeps.store.failures import without_state
 from sweeps.store.statuses import Status
 from sweeps.trial import ENGINES, Study
@@ -91,20 +93,20 @@ def extend(
     directory = Path(directory)
     recorded = store.read_manifest(directory)
     executor, free = going_on(executor, devices, recorded)
-    wanted, changes = _wanted(directory, recorded, study, dict(space or {}), samples, steps)
-    if not again and not wanted.keep_states:
-        _refuse_lost_states(directory, recorded, wanted)
+    request, changes = _wanted(directory, recorded, study, dict(space or {}), samples, steps)
+    if not again and not request.keep_states:
+        _refuse_lost_states(directory, recorded, request)
     if keep_states:
-        wanted = _keeping(recorded, wanted, steps)
+        request = _keeping(recorded, request, steps)
         changes["keep_states"] = True
     if storage is not None:
         reachable(storage)
-        wanted = wanted._replace(storage=storage)
+        request = request._replace(storage=storage)
     use_cache()
-    with begun(executor) as executor, listening() as signals:
+    with ready(executor) as executor, listening() as signals:
         signals.limit(max_minutes)
         session = Session(executor, devices, progress, signals, free)
-        return go_on(session, directory, recorded, wanted, changes)
+        return go_on(session, directory, recorded, request, changes)
 
 
 def _wanted(
@@ -130,7 +132,7 @@ def _wanted(
             f"how many there are to be in all"
         )
     part = Part(recorded["space"], had, recorded["members"], recorded["steps"])
-    wanted = request(
+    request = make_request(
         larger,
         before.sampling._replace(
             samples=had if samples is None else samples, earlier=(*before.sampling.earlier, part)
@@ -140,13 +142,13 @@ def _wanted(
         checkpoint_minutes=recorded["checkpoint_minutes"],
         keep_states=before.keep_states,
     )
-    if wanted.members == recorded["members"] and steps is None:
+    if request.members == recorded["members"] and steps is None:
         raise StudyError(
             f"The run has these {recorded['members']} members already. Ask for more seeds "
             f"(seed='range(16)'), more levels of a field, more samples or more steps."
         )
-    _refuse_other_values(directory, wanted.population)
-    return wanted, wanted.asked | {"earlier": [each._asdict() for each in wanted.sampling.earlier]}
+    _refuse_other_values(directory, request.population)
+    return request, request.record | {"earlier": [each._asdict() for each in request.sampling.earlier]}
 
 
 def _longer(recorded: Mapping[str, Any], study: Study, steps: int) -> Study:
@@ -172,19 +174,19 @@ def _longer(recorded: Mapping[str, Any], study: Study, steps: int) -> Study:
     return dataclasses.replace(study, steps=steps, earlier_steps=(*study.earlier_steps, had))
 
 
-def _keeping(recorded: Mapping[str, Any], wanted: Request, steps: int | None) -> Request:
+def _keeping(recorded: Mapping[str, Any], request: Request, steps: int | None) -> Request:
     """The request with final states kept, which all members have that are trained on."""
-    if steps is None and not wanted.keep_states:
+    if steps is None and not request.keep_states:
         raise StudyError(
             f"`more steps` must be asked for to keep states from now on, but got none: members that have "
             f"come to step {recorded['steps']} are without"
         )
-    return wanted._replace(keep_states=True)
+    return request._replace(keep_states=True)
 
 
-def _refuse_lost_states(directory: Path, recorded: Mapping[str, Any], wanted: Request) -> None:
+def _refuse_lost_states(directory: Path, recorded: Mapping[str, Any], request: Request) -> None:
     """Raises a StudyError if members would be trained again, and says what that costs."""
-    start, stop = recorded["steps"], wanted.study.steps
+    start, stop = recorded["steps"], request.study.steps
     if start == stop:
         return
     table = derived.read(directory, "members", recorded["members"], ["member", "status"])
@@ -204,15 +206,14 @@ def _refuse_lost_states(directory: Path, recorded: Mapping[str, Any], wanted: Re
 
 
 def _pace(directory: Path) -> float | None:
-    """Seconds for a member's step, by when chunks were committed; None if that tells nothing."""
-    found = []
+    """Seconds for a member's step, by what chunks took; None if none says it."""
+    seconds = work = 0.0
     for folder in store.readable(directory):
-        members, steps = store.read_file(folder / "members.parquet", ["member"]), store.interval(folder)
-        found.append(((folder / store.SETTING).stat().st_mtime, len(members) * (steps.stop - steps.start)))
-    if len(found) < 2:
-        return None
-    times, work = zip(*sorted(found), strict=True)
-    return (times[-1] - times[0]) / sum(work[1:]) if times[-1] > times[0] else None
+        took, steps = chunk_seconds(folder), store.interval(folder)
+        if math.isfinite(took):
+            seconds += took
+            work += len(store.read_file(folder / "members.parquet", ["member"])) * (steps.stop - steps.start)
+    return seconds / work if work else None
 
 
 def _refuse_runs(recorded: Mapping[str, Any]) -> None:

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 from sweeps.driver.confirmation import MAX_SEED, confirmed, fresh_seeds
 from sweeps.driver.session import Session, begin, go_on, unreached
 from sweeps.errors import StudyError, brief
-from sweeps.executors.processes import begun, going_on, parse
+from sweeps.executors.processes import going_on, parse, ready
 from sweeps.host.compilation import use_cache
 from sweeps.host.signals import in_ipython, listening
-from sweeps.members.request import Request, request, request_again
+from sweeps.members.request import Request, make_request, request_again
 from sweeps.members.sampling import Sampling, earlier_points
 from sweeps.results.results import Results, load
 from sweeps.results.storage import masked, reachable
@@ -139,16 +139,16 @@ def run_as(origin: Origin, study: Study, settings: Settings) -> Results:
         settings: how it is run.
     """
     executor = parse(settings.executor, settings.devices)
-    wanted = _request(origin, study, settings, executor)
+    request = _request(origin, study, settings, executor)
     use_cache()
-    with begun(executor) as executor, listening() as signals:
+    with ready(executor) as executor, listening() as signals:
         signals.limit(settings.max_minutes)
         signals.keeps = settings.out is None and in_ipython()
         options = {"confirm": settings.confirm, "reference": origin.reference}
         free = settings.executor is None and settings.devices is None
         session = Session(executor, settings.devices, settings.progress, signals, free)
-        results = begin(session, wanted, settings.out, settings.members_per_chunk, options)
-        results = confirmed(session, wanted, results, settings.confirm, settings.out)
+        results = begin(session, request, settings.out, settings.members_per_chunk, options)
+        results = confirmed(session, request, results, settings.confirm, settings.out)
         if signals.stopped and not len(results.metrics):
             raise KeyboardInterrupt("Ctrl-C")  # nothing is lost by it, and cells that follow do not run
         if signals.stopped and (left := unreached(results)):
@@ -186,7 +186,7 @@ def _request(origin: Origin, study: Study, settings: Settings, executor: Any) ->
     sampling = Sampling(name, samples, root_seed, points_per_batch, known)
     text = settings.schedule
     thinning = schedules.parse(text) if isinstance(text, str) else text
-    wanted = request(
+    request = make_request(
         study,
         sampling,
         thinning,
@@ -197,9 +197,9 @@ def _request(origin: Origin, study: Study, settings: Settings, executor: Any) ->
     )
     if settings.confirm:
         fresh_seeds(study, settings.confirm)
-    if out is None and wanted.members > IN_MEMORY_MEMBERS:
+    if out is None and request.members > IN_MEMORY_MEMBERS:
         raise StudyError(
-            f"`out` must be given above {IN_MEMORY_MEMBERS} members, but got {wanted.members} and no out"
+            f"`out` must be given above {IN_MEMORY_MEMBERS} members, but got {request.members} and no out"
         )
     if out is not None:
         store.check_new(out)
@@ -207,7 +207,7 @@ def _request(origin: Origin, study: Study, settings: Settings, executor: Any) ->
         if out is None:
             raise StudyError(f"`out` must be given with a storage, but got {masked(storage)} and no out")
         reachable(storage)
-    return wanted._replace(storage=storage)
+    return request._replace(storage=storage)
 
 
 def check_minutes(minutes: Any) -> None:
@@ -261,13 +261,13 @@ def resume(
     directory = Path(directory)
     recorded = store.read_manifest(directory)
     executor, free = going_on(executor, devices, recorded)
-    asked = request_again(recorded, study, samples, root_seed)
+    request = request_again(recorded, study, samples, root_seed)
     if storage is not None:
         reachable(storage)
-        asked = asked._replace(storage=storage)
+        request = request._replace(storage=storage)
     use_cache()
-    with begun(executor) as executor, listening() as signals:
+    with ready(executor) as executor, listening() as signals:
         signals.limit(max_minutes)
         session = Session(executor, devices, progress, signals, free)
-        results = go_on(session, directory, recorded, asked)
-        return confirmed(session, asked, results, recorded["confirm"], directory)
+        results = go_on(session, directory, recorded, request)
+        return confirmed(session, request, results, recorded["confirm"], directory)

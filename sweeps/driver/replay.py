@@ -62,10 +62,10 @@ def replay(directory: str | Path, member: int, study: Study, *, progress: bool =
         StudyError: there is no such member, it is not finished, or the study has changed.
     """
     directory, recorded = Path(directory), store.read_manifest(directory)
-    asked = request_again(recorded, study)
-    study = asked.study
-    if not 0 <= member < asked.members:
-        raise StudyError(f"`0 <= member < {asked.members}` must hold, but got {member}")
+    request = request_again(recorded, study)
+    study = request.study
+    if not 0 <= member < request.members:
+        raise StudyError(f"`0 <= member < {request.members}` must hold, but got {member}")
     if recorded["schedule"] is not None and recorded["schedule"].startswith("pbt"):
         raise StudyError(
             "`a member that was trained by itself` must hold, but got one of population-based training, "
@@ -78,7 +78,7 @@ def replay(directory: str | Path, member: int, study: Study, *, progress: bool =
             f"`a member that was trained` must hold, but got {member}, which failed: {error}; `sweeps resume "
             f"{directory}` tries again"
         )
-    population = all_members(study, asked.sampling, asked.population, directory)
+    population = all_members(study, request.sampling, request.population, directory)
     study = _as_it_ended(study, folders[-1], member)
     trained, now, settings = [], [], [store.read_setting(folder) for folder in folders]
     with (
@@ -91,7 +91,7 @@ def replay(directory: str | Path, member: int, study: Study, *, progress: bool =
         for folder, setting in zip(folders, settings, strict=True):
             per_device = setting["members_per_device"]
             began = Began(setting["devices"], per_device * setting["devices"], setting["loop"])
-            prepared = prepare(examine(study, population), asked.sampling.root_seed, began=began)
+            prepared = prepare(examine(study, population), request.sampling.root_seed, began=began)
             mesh, group = prepared.bench.mesh, int(population.groups[member])
             width, steps = per_device * mesh.size, store.interval(folder)
             chunk = Chunk(group, np.asarray([member]), width, steps.start, steps.stop)

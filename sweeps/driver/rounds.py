@@ -92,43 +92,43 @@ def _buildable(
     return [chunk for chunk in chunks if chunk.group not in failures]
 
 
-def run_on_disk(plan: Plan, wanted: Request, lock: Lock, display: Display, trainer: Trainer) -> None:
+def run_on_disk(plan: Plan, request: Request, lock: Lock, display: Display, trainer: Trainer) -> None:
     """Trains what is not committed yet, and commits it to the directory whose lock is held.
 
     Args:
         plan: how members are cut into chunks.
-        wanted: what was asked for.
+        request: what was asked for.
         lock: the lock of the run directory.
         display: what a person sees.
         trainer: what trains chunks.
     """
     directory, population = lock.path.parent, plan.population
-    extension, through = Extension(directory), _train_intervals if wanted.schedule is None else _train_rounds
-    if wanted.keep_best and len(wanted.ends) > 1:
-        best_states.forget_others(directory, store.committed_members(directory, Interval(*wanted.ends[-2:])))
+    extension, through = Extension(directory), _train_intervals if request.schedule is None else _train_rounds
+    if request.keep_best and len(request.ends) > 1:
+        best_states.forget_others(directory, store.committed_members(directory, Interval(*request.ends[-2:])))
     try:
-        for grown, members in batches(wanted.study, wanted.sampling, population, directory):
+        for grown, members in batches(request.study, request.sampling, population, directory):
             population = grown
             if members[0] and not _holds(population, members, directory):
                 # The search has learned from members that had failed before, and asks for other points now.
-                _forget(np.arange(members[0], wanted.members), 0, wanted, directory, display)
+                _forget(np.arange(members[0], request.members), 0, request, directory, display)
                 withdraw(directory)
             rows = functools.partial(pending_rows, population)
             announce(directory, len(population), rows)
             committed = functools.partial(extension.commit, len(population), rows)
             now = plan._replace(population=population)
-            through(now, wanted, members, directory, display, trainer, committed)
-        end = wanted.study.steps if wanted.keep_states else math.inf
+            through(now, request, members, directory, display, trainer, committed)
+        end = request.study.steps if request.keep_states else math.inf
         checkpoints.prune(directory, end, beginnings(directory))
-        if wanted.keep_best:  # once more: a process may have died between its last commit and this
-            best_states.prune(directory, wanted.keep_best, wanted.study.mode)
+        if request.keep_best:  # once more: a process may have died between its last commit and this
+            best_states.prune(directory, request.keep_best, request.study.mode)
     finally:  # also after Ctrl-C: whoever looks finds tables of what was done
         derive(directory, len(population), functools.partial(pending_rows, population))
 
 
 def _train_intervals(
     plan: Plan,
-    wanted: Request,
+    request: Request,
     members: np.ndarray,
     directory: Path,
     display: Display,
@@ -136,21 +136,21 @@ def _train_intervals(
     committed: Callable[[], None],
 ) -> None:
     """Members from their first step to their last, by way of the ends that the run had before."""
-    study, population, groups = wanted.study, plan.population, plan.population.groups
+    study, population, groups = request.study, plan.population, plan.population.groups
     chunks = planning.cut(groups, plan.devices, plan.most, only=members)
     widths = {chunk.group: chunk.width for chunk in chunks}
 
     def leave(chunk: Chunk, why: Failure) -> None:
         give_up(directory, population, chunk, study.metric, plan.setting, why)
 
-    for steps in map(Interval, (0, *wanted.ends), wanted.ends):
+    for steps in map(Interval, (0, *request.ends), request.ends):
         done = store.committed_members(directory, steps)
         spans = [chunk._replace(start=steps.start, stop=steps.stop) for chunk in _remaining(chunks, done)]
         spans = _buildable(spans, plan.failures, leave, display)
         if steps.start:
             spans = _from_states(directory, spans, steps, display)
         if spans:
-            finished = functools.partial(_finished, directory, wanted, display, committed)
+            finished = functools.partial(_finished, directory, request, display, committed)
             trainer(population, spans, {}, finished)
         if steps.stop < study.steps:
             lost = store.members_with(directory, steps.stop, Status.DIVERGED, Status.FAILED)
@@ -181,7 +181,7 @@ def _from_states(directory: Path, spans: list[Chunk], steps: Interval, display: 
 
 def _train_rounds(
     plan: Plan,
-    wanted: Request,
+    request: Request,
     members: np.ndarray,
     directory: Path,
     display: Display,
@@ -189,11 +189,11 @@ def _train_rounds(
     committed: Callable[[], None],
 ) -> None:
     """Members from their first step to their last, those excepted that the schedule stops."""
-    study, population, groups = wanted.study, plan.population, plan.population.groups
+    study, population, groups = request.study, plan.population, plan.population.groups
     batch, points = members, len(members) // repeats(study)
     chunks = planning.cut(groups, plan.devices, plan.most, only=members)
     widths = {chunk.group: chunk.width for chunk in chunks}
-    rungs = schedule.rungs(wanted.schedule, study.steps, points, study.evaluation_steps)
+    rungs = schedule.rungs(request.schedule, study.steps, points, study.evaluation_steps)
     ends = [*rungs, study.steps]
     sources: Mapping[int, int] = {}
 
@@ -211,22 +211,22 @@ def _train_rounds(
         if len(lost):
             display.note(f"states of {len(lost)} members at step {start} are gone: they are trained again")
             own = np.asarray([sources.get(member, member) for member in lost.tolist()])
-            _forget(np.union1d(lost, own), 0, wanted, directory, display, decisions=False)
-            return _train_rounds(plan, wanted, batch, directory, display, trainer, committed)
-        finished = functools.partial(_finished, directory, wanted, display, committed)
+            _forget(np.union1d(lost, own), 0, request, directory, display, decisions=False)
+            return _train_rounds(plan, request, batch, directory, display, trainer, committed)
+        finished = functools.partial(_finished, directory, request, display, committed)
         if spans:
             trainer(population, spans, sources, finished)
         if stop < study.steps:
-            rung = _decide(population, wanted, batch, members, Interval(start, stop), directory, display)
+            rung = _decide(population, request, batch, members, Interval(start, stop), directory, display)
             dead = members[np.isnan(scores(directory, members, judged_by(study), stop))]
             gone = np.union1d(rung.stopped, np.setdiff1d(dead, list(rung.sources)))
             display.stop(len(np.setdiff1d(rung.stopped, dead)))
-            if wanted.keep_best and isinstance(wanted.schedule, EarlyStopping):
-                keep_stopped(study, population, directory, wanted.keep_best, rung.stopped, stop)
+            if request.keep_best and isinstance(request.schedule, EarlyStopping):
+                keep_stopped(study, population, directory, request.keep_best, rung.stopped, stop)
             members, sources = np.setdiff1d(members, gone), rung.sources
             population = with_values(population, rung.values)
             checkpoints.prune(directory, stop, beginnings(directory))
-            _show_stopped(wanted, directory, rung.stopped, display)
+            _show_stopped(request, directory, rung.stopped, display)
 
 
 def _holds(population: Population, members: np.ndarray, directory: Path) -> bool:
@@ -241,35 +241,40 @@ def _holds(population: Population, members: np.ndarray, directory: Path) -> bool
 
 
 def _forget(
-    members: np.ndarray, step: int, wanted: Request, directory: Path, display: Display, decisions: bool = True
+    members: np.ndarray,
+    step: int,
+    request: Request,
+    directory: Path,
+    display: Display,
+    decisions: bool = True,
 ) -> None:
     """Sets aside what members were trained to after a step, and has the display count it no more."""
-    before = store.progress(directory, wanted.study.steps)
+    before = store.progress(directory, request.study.steps)
     forget(directory, members, step, decisions)
-    after = store.progress(directory, wanted.study.steps)
+    after = store.progress(directory, request.study.steps)
     display.resume(*(now - then for now, then in zip(after, before, strict=True)))
 
 
-def _show_stopped(wanted: Request, directory: Path, stopped: np.ndarray, display: Display) -> None:
-    if wanted.storage is not None and len(stopped):
+def _show_stopped(request: Request, directory: Path, stopped: np.ndarray, display: Display) -> None:
+    if request.storage is not None and len(stopped):
         members, metrics = (store.read(directory, kind) for kind in store.KINDS)
         assert members is not None and metrics is not None  # the stopped ones are committed
         of_these = pa.array(np.isin(members["member"].to_numpy(), stopped))
-        _show(wanted, directory, members.filter(of_these), metrics, display)
+        _show(request, directory, members.filter(of_these), metrics, display)
 
 
-def _show(wanted: Request, directory: Path, members: pa.Table, metrics: pa.Table, display: Display) -> None:
+def _show(request: Request, directory: Path, members: pa.Table, metrics: pa.Table, display: Display) -> None:
     """Copies members to the storage that was asked for; a run does not fail because its copy does."""
-    if wanted.storage is not None:
+    if request.storage is not None:
         try:
-            show(members, metrics, store.read_manifest(directory), wanted.storage)
+            show(members, metrics, store.read_manifest(directory), request.storage)
         except StudyError as error:
             display.note(f"not copied to the storage: {error}")
 
 
 def _decide(
     population: Population,
-    wanted: Request,
+    request: Request,
     batch: np.ndarray,
     members: np.ndarray,
     steps: Interval,
@@ -280,15 +285,15 @@ def _decide(
 
     It is decided anew once a member that had failed then has been trained.
     """
-    first, each = int(batch[0]), repeats(wanted.study)
+    first, each = int(batch[0]), repeats(request.study)
     failed = np.intersect1d(members, failed_members(directory, steps.stop))
     found = read_rung(directory, first, steps.stop)
     if found is not None and np.isin(found.failed, failed).all():
         return found
-    study = wanted.study
+    study = request.study
     traced = [field.name for field in population.fields if field.traced and field.name in population.swept]
     decision = schedule.decide(
-        wanted.schedule,
+        request.schedule,
         Standing(
             step=steps.stop,
             members=members,
@@ -296,13 +301,13 @@ def _decide(
             scores=scores(directory, members, judged_by(study), steps.stop),
             groups=population.groups[members],
             history=score_history(directory, members, judged_by(study), steps.stop)
-            if isinstance(wanted.schedule, EarlyStopping)
+            if isinstance(request.schedule, EarlyStopping)
             else None,
         ),
         mode=study.mode,
         steps=study.steps,
         configurations=len(batch) // each,
-        root_seed=wanted.sampling.root_seed,
+        root_seed=request.sampling.root_seed,
         domains=study.swept,
         traced=traced,
         values={name: population.columns[name][members] for name in traced},
@@ -320,7 +325,7 @@ def _decide(
         display.note(
             f"members that had failed are trained: who goes on from step {steps.stop} is decided anew"
         )
-        _forget(batch, steps.stop, wanted, directory, display)
+        _forget(batch, steps.stop, request, directory, display)
         for member in np.setdiff1d(found.stopped, rung.stopped).tolist():  # whose end was not its end
             best_states.forget(directory, member)
     write_rung(directory, first, steps.stop, rung)
@@ -334,16 +339,16 @@ def _remaining(chunks: list[Chunk], done: np.ndarray) -> list[Chunk]:
 
 
 def _finished(
-    directory: Path, wanted: Request, display: Display, committed: Callable[[], None], chunk: Chunk
+    directory: Path, request: Request, display: Display, committed: Callable[[], None], chunk: Chunk
 ) -> None:
     """What follows a chunk that is committed."""
-    if wanted.schedule is None:
+    if request.schedule is None:
         committed()
-    if wanted.keep_best and chunk.stop == wanted.study.steps:
-        best_states.prune(directory, wanted.keep_best, wanted.study.mode)
-    if wanted.storage is not None:
+    if request.keep_best and chunk.stop == request.study.steps:
+        best_states.prune(directory, request.keep_best, request.study.mode)
+    if request.storage is not None:
         members, metrics = store.read_chunk(directory / store.CHUNKS / chunk.name)
         if chunk.start:  # with what was found before
             metrics = store.read(directory, "metrics")
             assert metrics is not None  # this chunk is committed
-        _show(wanted, directory, members, metrics, display)
+        _show(request, directory, members, metrics, display)

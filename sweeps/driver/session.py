@@ -19,7 +19,7 @@ from sweeps.errors import StudyError
 from sweeps.executors.choosing import choosing
 from sweeps.executors.dispatcher import gathered
 from sweeps.executors.inline import Alone
-from sweeps.executors.processes import Processes, begun, in_processes
+from sweeps.executors.processes import Processes, in_processes, ready
 from sweeps.executors.ray_cluster import Ray
 from sweeps.host.progress import Display
 from sweeps.host.signals import Signals
@@ -55,7 +55,7 @@ class Session(NamedTuple):
 
 def begin(
     session: Session,
-    wanted: Request,
+    request: Request,
     out: str | Path | None,
     members_per_chunk: int | None,
     options: dict[str, Any],
@@ -64,21 +64,21 @@ def begin(
 
     Args:
         session: where it is trained.
-        wanted: the request.
+        request: the request.
         out: a new folder to keep the run in; None keeps it in memory.
         members_per_chunk: how many members run at once; None measures and chooses.
         options: what else its manifest says.
     """
     if out is None:  # a temporary folder is for what is short
         session = session._replace(free=False)
-    examined, wanted = _examined(wanted)
-    _check_readings(session, examined, wanted, options["confirm"])
-    written = _written(examined, wanted, members_per_chunk) | options
-    with Display(wanted.members, wanted.member_steps, shown=session.progress) as display:
-        _say_budget(wanted, display)
-        alone = wanted.schedule is None and not wanted.sampling.adaptive
+    examined, request = _examined(request)
+    _check_readings(session, examined, request, options["confirm"])
+    written = _written(examined, request, members_per_chunk) | options
+    with Display(request.members, request.member_steps, shown=session.progress) as display:
+        _say_budget(request, display)
+        alone = request.schedule is None and not request.sampling.adaptive
         if out is None and alone and session.signals.deadline == math.inf:
-            root_seed = wanted.sampling.root_seed
+            root_seed = request.sampling.root_seed
             prepared = prepare(examined, root_seed, session.devices, members_per_chunk, say=display.doing)
             written |= recorded_plan(plan_of(prepared))
             return _ended(run_in_memory(prepared, written, display, session.signals), display)
@@ -89,36 +89,36 @@ def begin(
             directory = store.create(out or Path(str(temporary)) / "run", written)
             lock = last.enter_context(locked(directory))
             try:
-                with _trainer(session, examined, wanted, lock, display) as trainer:
+                with _trainer(session, examined, request, lock, display) as trainer:
                     plan = trainer.plan(members_per_chunk, None)
                     written |= recorded_plan(plan)
                     store.write_manifest(directory, written)
-                    run_on_disk(plan, wanted, lock, display, trainer.train)
+                    run_on_disk(plan, request, lock, display, trainer.train)
             except StudyError:
                 if written["plan"] is None:
                     store.discard(directory, there)
                 raise
-            results = _found(directory, written, wanted)
+            results = _found(directory, written, request)
             if temporary is not None:
-                results = _in_memory(results, written, wanted)
+                results = _in_memory(results, written, request)
             return _ended(results, display)
 
 
-def _in_memory(results: Results, written: dict[str, Any], wanted: Request) -> Results:
+def _in_memory(results: Results, written: dict[str, Any], request: Request) -> Results:
     """The results of a run whose directory is about to go."""
-    lineage = wanted.schedule and results.lineage
+    lineage = request.schedule and results.lineage
     seconds = dict(zip(results.members["member"].to_pylist(), results.seconds().tolist(), strict=True))
     tables, errors = (results.members, results.metrics), results.errors
     return Results(written, tables=tables, failures=errors, kept_lineage=lineage, kept_seconds=seconds)
 
 
-def _found(directory: Path, written: dict[str, Any], wanted: Request) -> Results:
+def _found(directory: Path, written: dict[str, Any], request: Request) -> Results:
     """What is committed; of a run whose time was up before anything was, that nothing is."""
     if store.committed(directory):
         return load(directory)
-    population = wanted.population
+    population = request.population
     members = pending_rows(population, np.arange(len(population)))
-    _, metrics = failed_rows(population, np.arange(0), wanted.study.metric)
+    _, metrics = failed_rows(population, np.arange(0), request.study.metric)
     return Results(written, directory, tables=(members, metrics))
 
 
@@ -137,25 +137,25 @@ def unreached(results: Results) -> str | None:
     return None
 
 
-def _written(examined: Examined, wanted: Request, members_per_chunk: int | None) -> dict[str, Any]:
+def _written(examined: Examined, request: Request, members_per_chunk: int | None) -> dict[str, Any]:
     """What the manifest of a new run says, before there is a plan."""
-    points, scores = wanted.sampling.history
+    points, scores = request.sampling.history
     return {
-        **wanted.asked,
+        **request.record,
         "history": {
             "points": [{name: stored(value) for name, value in point.items()} for point in points],
             "scores": list(scores),
         },
-        "fingerprint": manifest.fingerprint(wanted.asked, examined.digests),
+        "fingerprint": manifest.fingerprint(request.record, examined.digests),
         "digests": examined.digests,
         "versions": manifest.versions(),
         "jax_settings": manifest.jax_settings(),
         "members_per_chunk": members_per_chunk,
         "numerical_setting": None,
         "plan": None,
-        "keep_best": wanted.keep_best,
-        "keep_states": wanted.keep_states,
-        "checkpoint_minutes": wanted.checkpoint_minutes,
+        "keep_best": request.keep_best,
+        "keep_states": request.keep_states,
+        "checkpoint_minutes": request.checkpoint_minutes,
     }
 
 
@@ -178,12 +178,12 @@ def _ended(results: Results, display: Display) -> Results:
     return results
 
 
-def _check_readings(session: Session, examined: Examined, wanted: Request, confirm: int) -> None:
+def _check_readings(session: Session, examined: Examined, request: Request, confirm: int) -> None:
     """Raises a StudyError if training data that can be read once would be read again."""
-    data, sampling = examined.study.trial.data, wanted.sampling
+    data, sampling = examined.study.trial.data, request.sampling
     again = {
-        "by each round of a schedule": wanted.schedule is not None,
-        "again for more steps": len(wanted.ends) > 1,
+        "by each round of a schedule": request.schedule is not None,
+        "again for more steps": len(request.ends) > 1,
         "by each batch of a search": sampling.adaptive and sampling.batch < (sampling.samples or 0),
         "by each worker": session.executor is not None,
         "again to confirm the winner": confirm > 0,
@@ -192,12 +192,12 @@ def _check_readings(session: Session, examined: Examined, wanted: Request, confi
         check_readings(data.train, [reader for reader, needed in again.items() if needed])
 
 
-def _examined(wanted: Request) -> tuple[Examined, Request]:
+def _examined(request: Request) -> tuple[Examined, Request]:
     """The study, examined, and the request with the fields static whose values the model asks for."""
-    examined = examine(wanted.study, wanted.population)
-    trial = wanted.study.trial._replace(static=examined.study.trial.static)
-    study = dataclasses.replace(wanted.study, trial=trial)
-    return examined, wanted._replace(study=study, population=examined.population)
+    examined = examine(request.study, request.population)
+    trial = request.study.trial._replace(static=examined.study.trial.static)
+    study = dataclasses.replace(request.study, trial=trial)
+    return examined, request._replace(study=study, population=examined.population)
 
 
 def _refuse_other_settings(recorded: dict[str, Any]) -> None:
@@ -231,13 +231,13 @@ def _refuse_other_code(recorded: dict[str, Any], examined: Examined) -> None:
         refuse_other_programs(examined.study, examined.population, changed)
 
 
-def _say_budget(wanted: Request, display: Display) -> None:
-    full = wanted.members * wanted.study.steps
-    if wanted.schedule is not None:
-        most = "at most " if isinstance(wanted.schedule, schedules.EarlyStopping) else ""
+def _say_budget(request: Request, display: Display) -> None:
+    full = request.members * request.study.steps
+    if request.schedule is not None:
+        most = "at most " if isinstance(request.schedule, schedules.EarlyStopping) else ""
         display.note(
-            f"{schedules.text(wanted.schedule)}: {most}{wanted.member_steps:,} member-steps of the {full:,} "
-            f"of a full sweep ({100 * wanted.member_steps / full:.0f} %)"
+            f"{schedules.text(request.schedule)}: {most}{request.member_steps:,} member-steps of the "
+            f"{full:,} of a full sweep ({100 * request.member_steps / full:.0f} %)"
         )
 
 
@@ -245,7 +245,7 @@ def _say_budget(wanted: Request, display: Display) -> None:
 def _trainer(
     session: Session,
     examined: Examined,
-    wanted: Request,
+    request: Request,
     lock: Lock,
     display: Display,
     cpu_devices: int | None = None,
@@ -254,11 +254,11 @@ def _trainer(
     signals = session.signals
     with signals.ending(display.note):  # what is committed are the results
         if session.executor is None:
-            alone = Alone(examined, wanted, session.devices, lock, display, signals)
+            alone = Alone(examined, request, session.devices, lock, display, signals)
             with choosing(alone) if session.free else contextlib.nullcontext(alone) as trainer:
                 yield trainer
             return
-        with gathered(session.executor, examined, wanted, lock, display, signals, cpu_devices) as crew:
+        with gathered(session.executor, examined, request, lock, display, signals, cpu_devices) as crew:
             yield crew
 
 
@@ -268,7 +268,7 @@ def _as_it_began(session: Session, setting: dict[str, Any] | None) -> Iterator[S
     if not session.free or setting is None:
         yield session
         return
-    with begun((session.executor or Processes()) if in_processes(setting) else None) as executor:
+    with ready((session.executor or Processes()) if in_processes(setting) else None) as executor:
         yield session._replace(executor=executor)
 
 
@@ -276,7 +276,7 @@ def go_on(
     session: Session,
     directory: Path,
     recorded: dict[str, Any],
-    wanted: Request,
+    request: Request,
     changes: dict[str, Any] | None = None,
 ) -> Results:
     """The rest of a run.
@@ -285,17 +285,17 @@ def go_on(
         session: where it is trained.
         directory: the run directory.
         recorded: its manifest.
-        wanted: the request, made again.
+        request: the request, made again.
         changes: what its manifest is to say from now on, of a run that is extended; None leaves it.
     """
     _refuse_other_settings(recorded)
-    examined, wanted = _examined(wanted)
+    examined, request = _examined(request)
     _refuse_other_code(recorded, examined)
-    _check_readings(session, examined, wanted, recorded["confirm"])
+    _check_readings(session, examined, request, recorded["confirm"])
     with (
         _as_it_began(session, recorded["numerical_setting"]) as session,
         locked(directory) as lock,
-        Display(wanted.members, wanted.member_steps, shown=session.progress) as display,
+        Display(request.members, request.member_steps, shown=session.progress) as display,
     ):
         if changes is not None:
             recorded = _extended(directory, recorded, changes, examined)
@@ -303,20 +303,20 @@ def go_on(
             display.note(line)
         if again := failures.reopen(directory):
             display.note(f"{again} members that failed are trained again")
-        display.resume(*store.progress(directory, wanted.study.steps))
-        display.lead(committed_lead(directory, recorded), wanted.study.mode)
+        display.resume(*store.progress(directory, request.study.steps))
+        display.lead(committed_lead(directory, recorded), request.study.mode)
         before, began = recorded["numerical_setting"], None
         if recorded["plan"] is not None:
             began = Began(before["devices"], recorded["plan"]["members_per_chunk"], before["loop"])
         cores = before["devices"] if began is not None and before["platform"] == "cpu" else None
-        with _trainer(session, examined, wanted, lock, display, cores) as trainer:
+        with _trainer(session, examined, request, lock, display, cores) as trainer:
             plan = trainer.plan(recorded["members_per_chunk"], began)
             if began is None:
                 store.write_manifest(directory, recorded | recorded_plan(plan))
             else:
                 _say_setting(before, plan, display)
-            run_on_disk(plan, wanted, lock, display, trainer.train)
-        return _ended(_found(directory, recorded, wanted), display)
+            run_on_disk(plan, request, lock, display, trainer.train)
+        return _ended(_found(directory, recorded, request), display)
 
 
 def _extended(

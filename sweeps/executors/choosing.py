@@ -20,7 +20,7 @@ from sweeps.errors import StudyError
 from sweeps.executors.dispatcher import Crew, gathered
 from sweeps.executors.inline import Alone, Finished
 from sweeps.executors.pool import Died, Failed
-from sweeps.executors.processes import Processes, begun
+from sweeps.executors.processes import Processes, ready
 from sweeps.host.devices import cpu_cores
 from sweeps.host.memory import free_ram
 from sweeps.members.population import Population
@@ -51,7 +51,7 @@ class Choosing:
         """
         plan, alone = self.alone.plan(members_per_chunk, began), self.alone
         left = alone.signals.deadline - time.monotonic()
-        if began is None and worth_measuring(alone.prepared, alone.wanted, left):
+        if began is None and worth_measuring(alone.prepared, alone.request, left):
             known = share_of_processes(alone.prepared)
             if known is None or known <= FASTER:
                 return self._by_workers() or plan
@@ -62,9 +62,11 @@ class Choosing:
         alone, note = self.alone, self.alone.display.note
         with contextlib.ExitStack() as stack:
             try:
-                executor = stack.enter_context(begun(Processes()))
+                executor = stack.enter_context(ready(Processes()))
                 crew = stack.enter_context(
-                    gathered(executor, alone.examined, alone.wanted, alone.lock, alone.display, alone.signals)
+                    gathered(
+                        executor, alone.examined, alone.request, alone.lock, alone.display, alone.signals
+                    )
                 )
                 plan = crew.plan(None, _alike(alone.prepared, crew.pool.room()))
                 _check_program(alone, crew)
@@ -107,12 +109,12 @@ def choosing(alone: Alone) -> Iterator[Choosing]:
         yield Choosing(alone, last)
 
 
-def worth_measuring(prepared: Prepared, wanted: Request, seconds: float = math.inf) -> bool:
+def worth_measuring(prepared: Prepared, request: Request, seconds: float = math.inf) -> bool:
     """Whether a sweep is so long, and such, that a process per core may repay its start.
 
     Args:
         prepared: the study, measured in this process.
-        wanted: what was asked for.
+        request: what was asked for.
         seconds: how long the run may take.
     """
     bench, cores, study = prepared.bench, cpu_cores(), prepared.study
@@ -121,9 +123,9 @@ def worth_measuring(prepared: Prepared, wanted: Request, seconds: float = math.i
     if bench.mesh.size != len(jax.devices()) or not _devices_are_usual(cores):
         return False
     # A round may end in fewer chunks than there are workers; data that streams, all of them would read.
-    if wanted.schedule is not None or (study.trial.data is not None and is_stream(study.trial.data.train)):
+    if request.schedule is not None or (study.trial.data is not None and is_stream(study.trial.data.train)):
         return False
-    if min(predicted_seconds(prepared, wanted.member_steps), seconds) < LONG_SECONDS:
+    if min(predicted_seconds(prepared, request.member_steps), seconds) < LONG_SECONDS:
         return False
     held = sum(leaf.nbytes for leaf in jax.tree.leaves((bench.train, bench.evaluation)))
     if int(np.bincount(prepared.population.groups).max()) < 2 * cores or held * cores > free_ram() / 4:
@@ -149,14 +151,14 @@ def share_of_processes(prepared: Prepared) -> float | None:
     return None if known is None else known.processes
 
 
-def outlook(prepared: Prepared, wanted: Request) -> str | None:
+def outlook(prepared: Prepared, request: Request) -> str | None:
     """What `sweeps plan` says of processes; None if the sweep is too short for them, or cannot be theirs.
 
     Args:
         prepared: the study, measured in this process.
-        wanted: what was asked for.
+        request: what was asked for.
     """
-    if not worth_measuring(prepared, wanted):
+    if not worth_measuring(prepared, request):
         return None
     share = share_of_processes(prepared)
     if share is None:

@@ -38,9 +38,9 @@ class Crew:
 
     Args:
         pool: where workers come from.
-        wanted: how the run uses it.
+        executor: how the run uses it.
         examined: the study.
-        asked: what was asked for.
+        request: what was asked for.
         lock: the lock of the run directory.
         display: what a person sees.
         signals: what says that the run's time is over.
@@ -49,23 +49,29 @@ class Crew:
     def __init__(
         self,
         pool: Pool,
-        wanted: Ray | Processes,
+        executor: Ray | Processes,
         examined: Examined,
-        asked: Request,
+        request: Request,
         lock: Lock,
         display: Display,
         signals: Signals,
     ):
-        self.pool, self.wanted, self.asked, self.lock, self.display = pool, wanted, asked, lock, display
+        self.pool, self.executor, self.request, self.lock, self.display = (
+            pool,
+            executor,
+            request,
+            lock,
+            display,
+        )
         self.directory, self.signals = lock.path.parent.resolve(), signals
-        trial = examined.study.trial._replace(data=asked.study.trial.data)  # which is not wrapped
+        trial = examined.study.trial._replace(data=request.study.trial.data)  # which is not wrapped
         job = Job(
             examined._replace(study=dataclasses.replace(examined.study, trial=trial)),
             str(self.directory),
-            asked.sampling.root_seed,
-            asked.keep_best,
-            asked.keep_states,
-            asked.checkpoint_minutes,
+            request.sampling.root_seed,
+            request.keep_best,
+            request.keep_states,
+            request.checkpoint_minutes,
             lock.holder(),
             pool.room(),
             pool.neighbours(),
@@ -92,7 +98,7 @@ class Crew:
             StudyError: workers do not start, or cannot plan.
         """
         while self.pattern is None:
-            self._staff(len(self.asked.population))
+            self._staff(len(self.request.population))
             # All measure, so that each has compiled what it needs when the first says how to go on.
             for hand in self.idle:
                 called = self.pool.call(hand.worker, "measure", members_per_chunk, began)
@@ -101,7 +107,7 @@ class Crew:
             self._say_phase()
             self._wait()
         devices, most, setting = self.pattern.devices, self.pattern.most, self.pattern.setting
-        return Plan(self.asked.population, devices, most, setting, self.failures)
+        return Plan(self.request.population, devices, most, setting, self.failures)
 
     def rest(self) -> None:
         """Waits until no worker measures any more."""
@@ -212,7 +218,7 @@ class Crew:
 
     def _end_those_that_hang(self) -> None:
         """Dismisses workers of which no plan has come in all the time that one may take."""
-        limit = SILENCE if self.wanted.time_limit is None else float(self.wanted.time_limit)
+        limit = SILENCE if self.executor.time_limit is None else float(self.executor.time_limit)
         for reference, hand in list(self.measuring.items()):
             if time.monotonic() - hand.since > limit:
                 del self.measuring[reference]
@@ -261,18 +267,18 @@ class Crew:
         task, why = assignment.task, outcome.failure
         chunk = task.chunk
         if why is None:
-            last = chunk.stop == self.asked.study.steps
-            self.display.lead(outcome.best, self.asked.study.mode)
+            last = chunk.stop == self.request.study.steps
+            self.display.lead(outcome.best, self.request.study.mode)
             self.display.finish(chunk.name, len(chunk.members), chunk.steps, outcome.diverged, last)
             finished(chunk)
             return []
         assert self.pattern is not None  # it was planned
-        parts = again(task, why, self.pattern.devices, self.wanted.attempts)
-        if why.fatal and task.attempts + 1 >= self.wanted.attempts:
+        parts = again(task, why, self.pattern.devices, self.executor.attempts)
+        if why.fatal and task.attempts + 1 >= self.executor.attempts:
             raise StudyError(why.error)
         say_failure(self.display, task, why, parts)
         if not parts:
-            metric, setting = self.asked.study.metric, self.pattern.setting
+            metric, setting = self.request.study.metric, self.pattern.setting
             give_up(self.directory, population, chunk, metric, setting, why)
         return parts[::-1]
 
@@ -301,8 +307,8 @@ class Crew:
         return again
 
     def _limit(self, chunk: Chunk, evaluating: bool) -> float:
-        if self.wanted.time_limit is not None:
-            return float(self.wanted.time_limit)
+        if self.executor.time_limit is not None:
+            return float(self.executor.time_limit)
         if evaluating:
             return SILENCE
         assert self.pattern is not None  # it was planned
@@ -323,9 +329,9 @@ class Crew:
 
 @contextlib.contextmanager
 def gathered(
-    wanted: Ray | Processes,
+    executor: Ray | Processes,
     examined: Examined,
-    asked: Request,
+    request: Request,
     lock: Lock,
     display: Display,
     signals: Signals,
@@ -334,9 +340,9 @@ def gathered(
     """A crew, which is disbanded when the block is left.
 
     Args:
-        wanted: Ray, or processes of this host.
+        executor: Ray, or processes of this host.
         examined: the study.
-        asked: what was asked for.
+        request: what was asked for.
         lock: the lock of the run directory.
         display: what a person sees.
         signals: what says that the run's time is over.
@@ -346,12 +352,12 @@ def gathered(
         StudyError: there is no Ray, no cluster, or no node that is large enough.
     """
     with contextlib.ExitStack() as last:
-        if isinstance(wanted, Ray):
-            package = last.enter_context(connected(wanted, asked.study, display.note))
-            pool = RayPool(package, wanted, cpu_devices)
+        if isinstance(executor, Ray):
+            package = last.enter_context(connected(executor, request.study, display.note))
+            pool = RayPool(package, executor, cpu_devices)
         else:
-            pool = ProcessPool(wanted)
-        crew = Crew(pool, wanted, examined, asked, lock, display, signals)
+            pool = ProcessPool(executor)
+        crew = Crew(pool, executor, examined, request, lock, display, signals)
         try:
             yield crew
         finally:

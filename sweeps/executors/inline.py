@@ -34,7 +34,7 @@ class Alone:
 
     Args:
         examined: the study.
-        wanted: what was asked for.
+        request: what was asked for.
         devices: the devices; None takes all, or as many as the run began with.
         lock: the lock of the run directory.
         display: what a person sees.
@@ -44,17 +44,17 @@ class Alone:
     def __init__(
         self,
         examined: Examined,
-        wanted: Request,
+        request: Request,
         devices: Sequence[Any] | None,
         lock: Lock,
         display: Display,
         signals: Signals,
     ):
-        self.examined, self.wanted, self.devices, self.lock = examined, wanted, devices, lock
+        self.examined, self.request, self.devices, self.lock = examined, request, devices, lock
         self.display, self.signals, self.pace = display, signals, Pace()
         directory = lock.path.parent
-        writer = Writer(directory, 60 * wanted.checkpoint_minutes)
-        self.place = Place(directory, writer, lock, wanted.keep_states)
+        writer = Writer(directory, 60 * request.checkpoint_minutes)
+        self.place = Place(directory, writer, lock, request.keep_states)
 
     def plan(self, members_per_chunk: int | None, began: Began | None) -> Plan:
         """Measures and cuts.
@@ -69,7 +69,7 @@ class Alone:
             self.place.record.say(self.display.figures())
 
         self.prepared = prepare(
-            self.examined, self.wanted.sampling.root_seed, self.devices, members_per_chunk, began=began,
+            self.examined, self.request.sampling.root_seed, self.devices, members_per_chunk, began=began,
             chunk_seconds=SECONDS_ON_DISK, say=say,
         )  # fmt: skip
         plan = plan_of(self.prepared)
@@ -96,11 +96,11 @@ class Alone:
         )  # fmt: skip
 
         def leave(chunk: Chunk, why: Failure) -> None:
-            study, setting = self.wanted.study, plan_of(self.prepared).setting
+            study, setting = self.request.study, plan_of(self.prepared).setting
             give_up(self.place.directory, population, chunk, study.metric, setting, why)
 
         self.pace.groups.update(chunk.group for chunk in chunks)
-        handover = Handover(self.wanted.study, self.place.directory, self.wanted.keep_best, finished)
+        handover = Handover(self.request.study, self.place.directory, self.request.keep_best, finished)
         try:
             train_all(now, chunks, train_one, handover.add, leave, self.display, self.signals)
         finally:  # also after Ctrl-C

@@ -68,12 +68,12 @@ class ProcessPool:
     """Workers on the cores of this host, as `Pool` has them.
 
     Args:
-        wanted: what they are forked off.
+        executor: what they are forked off.
     """
 
-    def __init__(self, wanted: Processes):
-        assert wanted.server is not None  # the run has begun
-        self.server, self.keys = wanted.server, itertools.count()
+    def __init__(self, executor: Processes):
+        assert executor.server is not None  # the run has begun
+        self.server, self.keys = executor.server, itertools.count()
 
     def room(self) -> int:
         """One worker for each core that this process may use."""
@@ -205,7 +205,7 @@ def going_on(
 
 
 @contextlib.contextmanager
-def begun(executor: Any) -> Iterator[Any]:
+def ready(executor: Any) -> Iterator[Any]:
     """An executor that is ready; of processes, what they are forked off is there until the block is left.
 
     Args:

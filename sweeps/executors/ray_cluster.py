@@ -104,11 +104,11 @@ def ray(
 
 
 @contextlib.contextmanager
-def connected(wanted: Ray, study: Study, say: Callable[[str], Any]) -> Iterator[Any]:
+def connected(executor: Ray, study: Study, say: Callable[[str], Any]) -> Iterator[Any]:
     """Ray, connected to the cluster.
 
     Args:
-        wanted: which.
+        executor: which.
         study: the study, whose module is shipped.
         say: called with what is shipped.
 
@@ -120,22 +120,22 @@ def connected(wanted: Ray, study: Study, say: Callable[[str], Any]) -> Iterator[
         yield package
         return
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # as later versions of Ray have it
-    if wanted.address is not None:
-        _check_reachable(wanted.address)
-        _check_answers(wanted.address)
-    with _environment(wanted, study, say) as environment:
-        _connect(package, wanted, environment)
+    if executor.address is not None:
+        _check_reachable(executor.address)
+        _check_answers(executor.address)
+    with _environment(executor, study, say) as environment:
+        _connect(package, executor, environment)
         try:
             yield package
         finally:
             package.shutdown()
 
 
-def _connect(package: Any, wanted: Ray, environment: dict[str, Any]) -> None:
+def _connect(package: Any, executor: Ray, environment: dict[str, Any]) -> None:
     before = signal.getsignal(signal.SIGTERM)
-    options: dict[str, Any] = {"address": wanted.address, "runtime_env": environment}
+    options: dict[str, Any] = {"address": executor.address, "runtime_env": environment}
     options |= {"log_to_driver": False, "logging_level": "error"}
-    if wanted.address is None:
+    if executor.address is None:
         options |= {"include_dashboard": False}
     try:
         with warnings.catch_warnings():
@@ -144,7 +144,7 @@ def _connect(package: Any, wanted: Ray, environment: dict[str, Any]) -> None:
             package.init(**options)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise StudyError(
-            f"`a Ray cluster at {wanted.address or 'this machine'}` must be there, but got: "
+            f"`a Ray cluster at {executor.address or 'this machine'}` must be there, but got: "
             f"{str(error).splitlines()[0]}; start one with `ray start --head`"
         ) from error
     finally:
@@ -153,11 +153,11 @@ def _connect(package: Any, wanted: Ray, environment: dict[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def _environment(wanted: Ray, study: Study, say: Callable[[str], Any]) -> Iterator[dict[str, Any]]:
+def _environment(executor: Ray, study: Study, say: Callable[[str], Any]) -> Iterator[dict[str, Any]]:
     """Ray's runtime environment, as it was given, or with what the study needs."""
-    shipped = shipment(study) if wanted.runtime_env is None else None
+    shipped = shipment(study) if executor.runtime_env is None else None
     if shipped is None:
-        yield dict(wanted.runtime_env or {})
+        yield dict(executor.runtime_env or {})
         return
     with tempfile.TemporaryDirectory(prefix="sweeps-") as place:
         say(pack(shipped, Path(place)))
@@ -199,22 +199,22 @@ class RayPool:
 
     Args:
         package: Ray.
-        wanted: how the run uses it.
+        executor: how the run uses it.
         cpu_devices: how many cores a chunk was shared by when the run began; None if it begins now.
 
     Raises:
         StudyError: no node is large enough.
     """
 
-    def __init__(self, package: Any, wanted: Ray, cpu_devices: int | None):
-        self.ray, self.wanted = package, wanted
-        self.shape = worker_shape(package, wanted, cpu_devices)
+    def __init__(self, package: Any, executor: Ray, cpu_devices: int | None):
+        self.ray, self.executor = package, executor
+        self.shape = worker_shape(package, executor, cpu_devices)
         # One that dies is replaced by a new one, not begun again: it would have lost the study.
         self.actor = package.remote(Worker).options(max_restarts=0, **self.shape)
 
     def room(self) -> int:
         """How many workers there is room for."""
-        return self.wanted.workers or slots(self.ray, self.shape)
+        return self.executor.workers or slots(self.ray, self.shape)
 
     def neighbours(self) -> int:
         """How many of them share the memory of one host."""
@@ -266,12 +266,12 @@ class RayPool:
             self.dismiss(worker)
 
 
-def worker_shape(package: Any, wanted: Ray, cpu_devices: int | None) -> dict[str, Any]:
+def worker_shape(package: Any, executor: Ray, cpu_devices: int | None) -> dict[str, Any]:
     """What each worker asks the cluster for.
 
     Args:
         package: Ray.
-        wanted: what was asked for.
+        executor: what was asked for.
         cpu_devices: how many devices the run began with, if these were cores; None if it begins now.
 
     Returns:
@@ -282,12 +282,12 @@ def worker_shape(package: Any, wanted: Ray, cpu_devices: int | None) -> dict[str
     """
     nodes = _nodes(package)
     counts = [int(node.get("CPU", 0)) for node in nodes if node.get("CPU", 0) >= 1]
-    cpus = wanted.worker_cpus or cpu_devices or min(counts, default=1)
-    gpus = wanted.worker_gpus
+    cpus = executor.worker_cpus or cpu_devices or min(counts, default=1)
+    gpus = executor.worker_gpus
     if gpus is None:
         gpus = 0 if cpu_devices else min((int(n["GPU"]) for n in nodes if n.get("GPU", 0) >= 1), default=0)
-    shape = {"num_cpus": cpus, "num_gpus": gpus, "resources": dict(wanted.resources or {})}
-    if not wanted.workers and not slots(package, shape):
+    shape = {"num_cpus": cpus, "num_gpus": gpus, "resources": dict(executor.resources or {})}
+    if not executor.workers and not slots(package, shape):
         largest = max(nodes, key=lambda node: node.get("CPU", 0), default={})
         got = ", ".join(f"{name} {largest.get(name, 0):g}" for name in ("CPU", "GPU", *shape["resources"]))
         raise StudyError(

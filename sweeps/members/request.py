@@ -22,7 +22,7 @@ class Request(NamedTuple):
         population: its members; of an adaptive search, those of the first batch.
         sampling: where points come from.
         schedule: which members go on; None lets all of them.
-        asked: what was asked for, as the manifest has it.
+        record: what was asked for, as the manifest has it.
         keep_best: how many of the best members' final states are kept.
         checkpoint_minutes: how long to train between two checkpoints.
         storage: the URL of an Optuna storage that shows the run, or None; not written down, since it may hold
@@ -34,7 +34,7 @@ class Request(NamedTuple):
     population: Population
     sampling: Sampling
     schedule: Any
-    asked: dict[str, Any]
+    record: dict[str, Any]
     keep_best: int
     checkpoint_minutes: float | int
     storage: str | None = None
@@ -68,7 +68,7 @@ class Request(NamedTuple):
         return sum(schedule.budget(self.schedule, self.study.steps, size, each) for size in sizes)
 
 
-def request(
+def make_request(
     study: Study,
     sampling: Sampling,
     thinning: Any = None,
@@ -112,7 +112,7 @@ def request(
                 field.name for field in population.fields if field.traced and field.name in population.swept
             ],
         )
-    asked = described(
+    record = described(
         study,
         population,
         name=name,
@@ -124,10 +124,10 @@ def request(
         schedule=None if thinning is None else schedule.text(thinning),
     )
     if study.where is not None:
-        asked["where"] = told_of_where(study, sampling, population)
+        record["where"] = told_of_where(study, sampling, population)
     if recorded is not None:
-        refuse_changes(recorded, {"where": None} | asked)
-    found = Request(study, population, sampling, thinning, asked, keep_best, checkpoint_minutes)
+        refuse_changes(recorded, {"where": None} | record)
+    found = Request(study, population, sampling, thinning, record, keep_best, checkpoint_minutes)
     return found._replace(keep_states=keep_states)
 
 
@@ -153,7 +153,7 @@ def request_again(
         (recorded["history"]["points"], recorded["history"]["scores"]),
         parts(recorded),
     )
-    return request(
+    return make_request(
         as_extended(recorded, study),
         sampling,
         None if recorded["schedule"] is None else schedule.parse(recorded["schedule"]),

@@ -44,8 +44,8 @@ def load_kept(
     Raises:
         StudyError: that member was not kept, or the study is not the one that was run.
     """
-    wanted = request_again(manifest, study)
-    population = all_members(wanted.study, wanted.sampling, wanted.population, directory)
+    request = request_again(manifest, study)
+    population = all_members(request.study, request.sampling, request.population, directory)
     if member is None:
         values = dict(zip(members["member"].to_pylist(), finals.tolist(), strict=True))
         known = kept_members(directory, manifest["mode"]) or best(values, 1, manifest["mode"])
@@ -54,8 +54,8 @@ def load_kept(
     row = members.filter(pc.field("member") == member).to_pylist()
     traced = [field.name for field in population.fields if field.traced and field.name in population.swept]
     changed = {name: row[0][name] for name in traced} if row else {}
-    step = (row[0]["stopped_at"] if row else None) or wanted.study.steps
-    return _loaded(directory, wanted.study, with_values(population, {member: changed}), member, step)
+    step = (row[0]["stopped_at"] if row else None) or request.study.steps
+    return _loaded(directory, request.study, with_values(population, {member: changed}), member, step)
 
 
 def _loaded(directory: Path, study: Study, population: Population, member: int, step: int) -> Any:

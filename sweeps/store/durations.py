@@ -23,7 +23,7 @@ def member_seconds(directory: Path, members: np.ndarray) -> np.ndarray:
         except (*READING_ERRORS, KeyError):
             continue  # its rows are left out everywhere
         ids.append(own)
-        shares.append(np.full(len(own), _seconds(folder) / max(1, len(own))))
+        shares.append(np.full(len(own), chunk_seconds(folder) / max(1, len(own))))
     known, at = np.unique(np.concatenate(ids), return_inverse=True)
     sums = np.append(np.bincount(at, np.concatenate(shares), len(known)), math.nan)
     place = np.searchsorted(known, members)
@@ -31,8 +31,12 @@ def member_seconds(directory: Path, members: np.ndarray) -> np.ndarray:
     return sums[np.where(there, place, len(known))]
 
 
-def _seconds(folder: Path) -> float:
-    """How long a chunk took; NaN if an earlier version wrote it, or the file is damaged or gone."""
+def chunk_seconds(folder: Path) -> float:
+    """How long a chunk took; NaN if an earlier version wrote it, or the file is damaged or gone.
+
+    Args:
+        folder: `chunks/<name>` of the run directory.
+    """
     try:
         record, safe = unsealed(folder / SECONDS, ("seconds",))
         return float(record["seconds"]) if safe else math.nan

@@ -9,7 +9,7 @@ from sweeps.cli.arguments import make_parser
 from sweeps.cli.main import _executor, main
 from sweeps.cli.reference import rebuild, resolve
 from sweeps.errors import StudyError
-from sweeps.members.request import request
+from sweeps.members.request import make_request
 from sweeps.members.sampling import Sampling
 from sweeps.results.results import load
 from sweeps.schedules import schedule as schedules
@@ -180,7 +180,9 @@ def read_or_refused(text: str) -> None:
         found = resolve("own.toml")
         options = {"search": "grid", "schedule": None, "samples": None} | found.options
         schedule = None if options["schedule"] is None else schedules.parse(options["schedule"])
-        request(found.study, Sampling(options["search"], options["samples"], 0), schedule, name=found.name)
+        make_request(
+            found.study, Sampling(options["search"], options["samples"], 0), schedule, name=found.name
+        )
     except StudyError as error:
         said = str(error)
         assert said.endswith((".", "?")) or ("must" in said and "but" in said)

@@ -24,7 +24,7 @@ from sweeps.executors.processes import Processes, going_on, in_processes, parse
 from sweeps.executors.worker import Pattern
 from sweeps.host.progress import Display
 from sweeps.host.signals import Signals
-from sweeps.members.request import request
+from sweeps.members.request import make_request
 from sweeps.members.sampling import Sampling
 from sweeps.schedules import schedule as schedules
 from sweeps.store import chunks as store
@@ -55,7 +55,7 @@ def known(monkeypatch):
 
 
 def asked(study, thinning=None):
-    return request(study, Sampling("grid", None, 0), thinning, name="plain")
+    return make_request(study, Sampling("grid", None, 0), thinning, name="plain")
 
 
 def measured(study=None, devices=None, second=1.0, **options):
@@ -158,7 +158,7 @@ class Workers(Crew):
 def choose(monkeypatch, tmp_path):
     """What chooses between this process and workers, these, what is said, and what is left at the end."""
     monkeypatch.setattr(choosing, "LONG_SECONDS", 0.0)
-    monkeypatch.setattr(choosing, "begun", contextlib.nullcontext)
+    monkeypatch.setattr(choosing, "ready", contextlib.nullcontext)
 
     def measure(bench, loop, per_device, available):
         return Measurement(per_device, loop, 1.0, 0.1, 1)

@@ -26,7 +26,7 @@ from sweeps.executors import dispatcher
 from sweeps.executors.assignment import Assignment, Hand, Task
 from sweeps.executors.fork_server import serving
 from sweeps.executors.pool import Died, Failed
-from sweeps.executors.processes import Processes, ProcessPool, begun, parse
+from sweeps.executors.processes import Processes, ProcessPool, parse, ready
 from sweeps.executors.worker import Pattern
 from sweeps.host import compilation, memory
 from sweeps.host.devices import cpu_cores, jax_is_used
@@ -170,7 +170,7 @@ def test_other_systems_are_refused(tmp_path, monkeypatch):
 
 
 def test_a_worker_does_as_it_is_told_and_says_how_it_ended():
-    with begun(Processes()) as executor:
+    with ready(Processes()) as executor:
         pool = ProcessPool(executor)
         first, second = pool.hire("worker-1"), pool.hire("worker-2")
         job = pool.share("not a job")
@@ -295,10 +295,10 @@ def test_a_long_evaluation_in_a_worker_is_a_sign_of_life(tmp_path, monkeypatch, 
 
 def test_how_long_a_worker_may_be_silent():
     crew, chunk = object.__new__(dispatcher.Crew), Chunk(0, np.arange(4), 4, 5, 25)
-    crew.wanted, crew.pattern = Processes(), Pattern(1, 4, "scan", {}, 3.0, 7.0, (0, 0))
+    crew.executor, crew.pattern = Processes(), Pattern(1, 4, "scan", {}, 3.0, 7.0, (0, 0))
     assert crew._limit(chunk, evaluating=False) == 60 + 10 * (7 + 20 * 3)
     assert crew._limit(chunk, evaluating=True) == 1800
-    crew.wanted = Processes(time_limit=8)
+    crew.executor = Processes(time_limit=8)
     assert crew._limit(chunk, evaluating=False) == crew._limit(chunk, evaluating=True) == 8
 
 

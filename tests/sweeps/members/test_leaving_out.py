@@ -9,7 +9,7 @@ import pytest
 import sweeps
 from sweeps.errors import StudyError
 from sweeps.members.population import populate
-from sweeps.members.request import request
+from sweeps.members.request import make_request
 from sweeps.members.sampling import Sampling
 from tests.sweeps import nested, plain
 
@@ -94,7 +94,7 @@ def test_draws_are_left_out_after_they_are_drawn():
     whole = points_of(dataclasses.replace(own, where=None), 40)
     assert points_of(own, 40) == [row for row in whole if row[0] < 0.5]
     for search in ("random", "sobol"):
-        found = request(own, Sampling(search, 32, 0), name="own").population
+        found = make_request(own, Sampling(search, 32, 0), name="own").population
         assert 0.2 < len(found) / 64 < 0.8 and (found.columns["alpha"] < 0.5).all()
 
 
