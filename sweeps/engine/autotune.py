@@ -14,9 +14,10 @@ from sweeps.engine import measurements
 from sweeps.engine import program as execute
 from sweeps.engine.bench import Bench, state_bytes
 from sweeps.engine.chunks import Measurement, Memory
+from sweeps.engine.examples import example_batch
 from sweeps.engine.failure import describe
 from sweeps.engine.measurements import Known
-from sweeps.engine.tracing import example_batch, largest_array
+from sweeps.engine.tracing import largest_array
 from sweeps.host.memory import available_bytes
 from sweeps.ops.finite import non_finite_allowed
 

@@ -8,9 +8,9 @@ import numpy as np
 from sweeps.data.streams import Block, is_stream
 from sweeps.engine import program as execute
 from sweeps.engine.chunks import SECONDS_IN_MEMORY
+from sweeps.engine.examples import example_batch
 from sweeps.engine.folds import Judged, split
 from sweeps.engine.programs import program_of
-from sweeps.engine.tracing import example_batch
 from sweeps.members.population import Population, traced_columns
 from sweeps.trial import Data, Study
 

@@ -14,9 +14,10 @@ from sweeps.engine import program as execute
 from sweeps.engine.autotune import Choice
 from sweeps.engine.bench import Bench, place, state_bytes
 from sweeps.engine.chunks import Chunk
+from sweeps.engine.examples import check_data, data_digest
 from sweeps.engine.failure import Failure, check_group, describe
 from sweeps.engine.noticing import Notice, noticing
-from sweeps.engine.tracing import check_data, data_digest, where
+from sweeps.engine.tracing import where
 from sweeps.errors import StudyError
 from sweeps.members.folds import training_size
 from sweeps.members.population import Population, pinned, repeats, values_of

@@ -13,12 +13,13 @@ from sweeps.data.streams import Block, blocks
 from sweeps.engine import program as execute
 from sweeps.engine.bench import Bench, placed
 from sweeps.engine.chunks import Chunk
+from sweeps.engine.examples import example_batch
 from sweeps.engine.failure import describe
 from sweeps.engine.pace import Pace as Pace
 from sweeps.engine.plan import Prepared
 from sweeps.engine.programs import program_of
 from sweeps.engine.rows import member_rows, metric_rows
-from sweeps.engine.tracing import as_python_numbers, example_batch
+from sweeps.engine.tracing import as_python_numbers
 from sweeps.errors import StudyError
 from sweeps.host.progress import Display, Lead, Running
 from sweeps.host.signals import Signals

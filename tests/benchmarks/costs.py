@@ -18,7 +18,7 @@ from jax.sharding import Mesh, PartitionSpec
 
 import sweeps
 from sweeps.engine import program as execute
-from sweeps.engine.tracing import example_batch
+from sweeps.engine.examples import example_batch
 from tests.benchmarks import networks
 from tests.benchmarks.engine_contender import Engine
 

@@ -16,8 +16,8 @@ from sweeps.engine import autotune
 from sweeps.engine import chunks as planning
 from sweeps.engine import program as execute
 from sweeps.engine.bench import place
+from sweeps.engine.examples import example_batch
 from sweeps.engine.failure import check_group
-from sweeps.engine.tracing import example_batch
 from sweeps.members.population import populate, traced_columns
 from tests.benchmarks import networks
 from tests.benchmarks.contenders import pin, serve

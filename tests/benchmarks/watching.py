@@ -21,7 +21,7 @@ import numpy as np
 import sweeps
 from sweeps.engine import compiler
 from sweeps.engine import program as execute
-from sweeps.engine.tracing import example_batch
+from sweeps.engine.examples import example_batch
 from sweeps.members.population import populate, traced_columns
 from sweeps.models import supervised
 from tests.benchmarks import networks

@@ -12,7 +12,7 @@ import numpy as np
 
 import sweeps
 from sweeps.engine import program as execute
-from sweeps.engine.tracing import example_batch
+from sweeps.engine.examples import example_batch
 from sweeps.members.population import Population, config_of, populate, traced_columns
 
 ROOT = 5

@@ -6,9 +6,9 @@ import pytest
 import sweeps
 from sweeps.engine import program as execute
 from sweeps.engine.bench import place
+from sweeps.engine.examples import example_batch
 from sweeps.engine.folds import Judged, evaluated, split
 from sweeps.engine.plan import examine
-from sweeps.engine.tracing import example_batch
 from sweeps.errors import StudyError
 from sweeps.members.population import populate
 from tests.reference.folds import stratified

@@ -7,7 +7,7 @@ import pytest
 
 import sweeps
 from sweeps.engine import program as execute
-from sweeps.engine.tracing import example_batch
+from sweeps.engine.examples import example_batch
 from sweeps.errors import StudyError
 from sweeps.members.population import populate, traced_columns
 from tests.sweeps.alone import ROOT, train_alone

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from sweeps.engine import program as execute
-from sweeps.engine.tracing import example_batch
+from sweeps.engine.examples import example_batch
 from sweeps.members.population import populate, traced_columns
 from tests.benchmarks import networks
 from tests.sweeps import tiny_networks

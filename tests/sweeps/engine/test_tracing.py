@@ -16,8 +16,8 @@ from flax import nnx
 
 import sweeps
 from sweeps.engine import program as execute
+from sweeps.engine.examples import example_batch
 from sweeps.engine.rows import pending_rows
-from sweeps.engine.tracing import example_batch
 from sweeps.host.progress import Display
 from sweeps.members.population import populate, traced_columns
 from sweeps.store import chunks as store
