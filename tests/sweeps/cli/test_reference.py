@@ -121,7 +121,7 @@ def test_a_study_file_says_where_it_is_trained_unless_the_command_does(tmp_path,
     assert _executor(parse(["run", "mine.toml"]), said) == "inline"
     assert _executor(parse(["run", "mine.toml", "--executor", "inline"]), "ray") == "inline"
     assert _executor(parse(["run", "digits-mlp"])) is None
-    with pytest.raises(StudyError, match="`--executor is processes, inline, ray` must hold, but got 'inlin'"):
+    with pytest.raises(StudyError, match='Unknown executor "inlin". Did you mean "inline"'):
         _executor(parse(["run", "mine.toml"]), "inlin")
 
 
