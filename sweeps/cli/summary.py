@@ -1,6 +1,6 @@
 """What is printed at the end of a run: the table of configurations, and the answer in a sentence."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from sweeps.driver.replay import Replay
 from sweeps.report.bounds import bounds_of, within
 from sweeps.report.differences import differences
 from sweeps.report.sentence import answer
-from sweeps.report.wording import difference, is_share, point
+from sweeps.report.wording import cells, difference, is_share, number, point
 from sweeps.results.lineage import best_schedule, is_evolved
 from sweeps.results.results import Configuration, Results
 from sweeps.store.statuses import UNFINISHED
@@ -34,7 +34,8 @@ def print_summary(results: Results) -> None:
     intervals = [within(row.interval, bounds) for row in shown]
     waiting = set(results.members["status"].to_pylist()) & set(UNFINISHED)
     unfinished = "not finished" if waiting else "stopped"
-    columns = [Column(name, aligned([_number(row.config[name]) for row in shown])) for name in results.swept]
+    fields = zip(results.swept, zip(*(cells(row.config) for row in shown), strict=True), strict=True)
+    columns = [Column(name, aligned(list(values))) for name, values in fields]
     columns += [
         Column(
             f"{metric}, best" if results.manifest.get("select") == "best" else metric,
@@ -127,7 +128,7 @@ def print_replay(found: Replay) -> None:
         for row, before in enumerate(recorded[name]):
             after = replayed[name][row] if row < len(replayed["step"]) else None
             equal = before == after or (before != before and after is not None and after != after)
-            cells.append(_number(before) if equal else f"{before:.9g}, now {after}")
+            cells.append(number(before) if equal else f"{before:.9g}, now {after}")
         columns.append(Column(name, aligned(cells)))
     print_table(columns)
     print()
@@ -162,7 +163,3 @@ def _mark(row: Configuration, best: Configuration, end: _End | None, unfinished:
     elif row.tied and row.draws > 1:
         marks.append("≈ best")
     return ", ".join(marks)
-
-
-def _number(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

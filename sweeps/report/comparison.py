@@ -9,7 +9,7 @@ from typing import Any
 from sweeps.report.drawing import canvas, effects
 from sweeps.report.markup import escape, section, table
 from sweeps.report.page import ASSETS
-from sweeps.report.wording import count, number, point
+from sweeps.report.wording import cells, count, number, point
 from sweeps.results.comparison import Comparison, Difference
 from sweeps.store.durable import replace, writing
 
@@ -64,7 +64,7 @@ def rows(found: Comparison) -> list[list[str]]:
     Args:
         found: the comparison.
     """
-    return [[*map(number, each.config.values()), *_cells(each, found.over)] for each in found.differences]
+    return [[*cells(each.config), *_cells(each, found.over)] for each in found.differences]
 
 
 def write(found: Comparison, first: str, second: str, path: Path) -> Path:

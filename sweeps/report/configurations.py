@@ -5,7 +5,7 @@ from sweeps.report.differences import differences
 from sweeps.report.markup import escape, section, table
 from sweeps.report.panels import Part, Study
 from sweeps.report.sentence import comparisons_said
-from sweeps.report.wording import difference, figures, in_words, is_share, number
+from sweeps.report.wording import cells, difference, figures, in_words, is_share
 from sweeps.results.lineage import is_evolved
 
 MOST_ROWS = 30
@@ -46,7 +46,7 @@ def best_first(study: Study, most: int) -> str:
             said = f"{row.diverged} of {len(row.members)} diverged"
         found.append(
             (
-                *map(number, row.config.values()),
+                *cells(row.config),
                 figures(*row.interval, percent=percent, bounds=bounds),
                 "–" if row is shown[0] else difference(*apart, percent=percent),
                 f"{row.draws:,}",

@@ -154,6 +154,20 @@ def number(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+def cells(config: Mapping[str, Any]) -> list[str]:
+    """A configuration's values as a row of a table has them, a dash for each field that its classes have not.
+
+    Args:
+        config: fields and values.
+
+    Example:
+        >>> cells({"optimizer": "Adam", "optimizer.momentum": None, "decay": None})
+        ['Adam', '–', 'None']
+    """
+    own = own_values(config)
+    return [number(own[name]) if name in own else "–" for name in config]
+
+
 def point(config: Mapping[str, Any], *, symbols: bool = False) -> str:
     """A configuration as text: `alpha = 0.1, width = 64`.
 
