@@ -43,13 +43,13 @@ class Half(MLP):
 
 def train(build: Any, slope: Any, rate: Any, seed: int) -> Run:
     """One member by hand; `slope` and `rate` are functions of the step."""
-    graph, params = nnx.split(build(Slope(float(slope(0))), nnx.Rngs(loops.initial_key(PLAN, seed))))
+    params = nnx.state(build(Slope(slope(0)), nnx.Rngs(loops.initial_key(PLAN, seed))), nnx.Param)
     optimizer = optax.scale_by_adam()
     state = optimizer.init(params)
 
     def outputs(params: Any, alpha: Any, inputs: Any) -> Any:
-        model = nnx.merge(graph, params)
-        model.alpha = alpha
+        model = build(Slope(alpha), nnx.Rngs(0))
+        nnx.update(model, params)
         return model(inputs)
 
     def step(params: Any, state: Any, batch: Any, alpha: float, rate: float) -> Any:

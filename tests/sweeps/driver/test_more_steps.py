@@ -18,6 +18,7 @@ from sweeps.cli.main import main
 from sweeps.driver import rounds
 from sweeps.executors import inline
 from sweeps.report.live import Live
+from sweeps.results.storage import connected
 from sweeps.store import checkpoints
 from sweeps.store.status import status
 from tests.sweeps import nested, plain
@@ -421,8 +422,9 @@ def test_a_storage_has_the_scores_of_all_steps_as_another_study(run_of, tmp_path
     study, storage = plain.study(space=SPACE, select="best"), f"sqlite:///{tmp_path}/optuna.db"
     directory, _ = run_of(study, storage=storage)
     results = sweeps.extend(directory, study, steps=MANY, progress=False, storage=storage)
-    assert optuna.get_all_study_names(storage) == ["study", "study, 24 steps"]
-    trials = optuna.load_study(study_name="study, 24 steps", storage=storage).trials
+    with connected(storage) as opened:
+        assert optuna.get_all_study_names(opened) == ["study", "study, 24 steps"]
+        trials = optuna.load_study(study_name="study, 24 steps", storage=opened).trials
     assert sorted(trial.value for trial in trials) == sorted(results.final().tolist())
     assert all(len(trial.intermediate_values) == len(longer(study).evaluation_steps) for trial in trials)
 
