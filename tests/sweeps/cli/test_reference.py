@@ -58,9 +58,13 @@ def here(tmp_path, monkeypatch):
     for name in ("run/evil.py", "run/package/evil.py", "mine.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).write_text(STUDY)
-    before = {*sys.modules}
+    _forget_modules()  # of other tests
     yield tmp_path
-    for name in {*sys.modules} - before:
+    _forget_modules()
+
+
+def _forget_modules():
+    for name in [*sys.modules]:
         if name.partition(".")[0] in ("run", "evil", "mine", "outside", "neighbour", "package"):
             del sys.modules[name]
 
