@@ -54,7 +54,9 @@ STUDY = "from sweeps.studies.digits_mlp import study\nprint('imported')\n"
 def here(tmp_path, monkeypatch):
     """A folder with a run directory in it that has code beside its files, and no module of it left behind."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [place for place in sys.path if place])
+    # Other tests run files of this name, whose folders Python then looks into first.
+    places = [place for place in sys.path if place and not Path(place, "mine.py").exists()]
+    monkeypatch.setattr(sys, "path", places)
     for name in ("run/evil.py", "run/package/evil.py", "mine.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).write_text(STUDY)
