@@ -223,7 +223,7 @@ def test_a_chunk_that_always_fails_is_marked_and_the_others_finish(cluster, tmp_
     failed = next(row["member"] for row in rows if row["status"] == "failed")
     with pytest.raises(sweeps.StudyError, match="`a member that was trained` must hold, but got"):
         sweeps.replay(tmp_path / "run", failed, study)
-    again = sweeps.resume(tmp_path / "run", study, progress=False)  # here, where it can be trained
+    again = sweeps.resume(tmp_path / "run", study, executor="inline", progress=False)  # where it can
     assert set(again.members["status"].to_pylist()) == {"done"}
 
 
