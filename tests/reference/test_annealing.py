@@ -81,7 +81,19 @@ CASES: dict[str, tuple[Any, Any]] = {
 }
 
 
-@pytest.mark.parametrize(("kind", "build"), [*((kind, MLP) for kind in CASES), ("Linear", Half)])
+LONG = pytest.mark.models
+
+
+@pytest.mark.parametrize(
+    ("kind", "build"),
+    [
+        pytest.param("Constant", MLP, marks=LONG),
+        ("Linear", MLP),
+        pytest.param("Linear", Half, marks=LONG),
+        pytest.param("Cosine", MLP, marks=LONG),
+        ("Steps", MLP),
+    ],
+)
 def test_the_slope_and_the_rate_of_a_step_are_those_of_optax(kind, build, tmp_path):
     own, slope = CASES[kind]
     ends = {} if kind == "Constant" else {"alpha.start": [START], "alpha.end": [END]}
