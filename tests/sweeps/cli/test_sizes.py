@@ -83,8 +83,8 @@ def test_what_is_needed_is_said_of_claims_that_cannot_be_told():
 def test_time_is_added_up_over_calls_and_a_file_that_is_no_number_is_none(tmp_path):
     assert seconds_of(tmp_path) is None and seconds_of(None) is None
     (tmp_path / SECONDS).write_text("100\n")
-    with pytest.raises(KeyboardInterrupt), timed(tmp_path):
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt, match="in the middle"), timed(tmp_path):
+        raise KeyboardInterrupt("in the middle")
     seconds = seconds_of(tmp_path)
     assert seconds is not None and 100 <= seconds < 101
     for damage in ("", "nan", "x", "inf"):
