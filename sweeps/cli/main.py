@@ -21,7 +21,8 @@ from sweeps.driver.loop import Origin, Settings, resume, run_as
 from sweeps.driver.replay import replay
 from sweeps.driver.session import unreached
 from sweeps.engine.chunks import SECONDS_ON_DISK
-from sweeps.engine.plan import examine, prepare, report_plan
+from sweeps.engine.outline import report_plan
+from sweeps.engine.plan import examine, prepare
 from sweeps.errors import StudyError, quoted, unknown
 from sweeps.executors import ray_cluster
 from sweeps.executors.choosing import outlook

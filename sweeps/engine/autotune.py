@@ -16,6 +16,7 @@ from sweeps.engine.bench import Bench, state_bytes
 from sweeps.engine.chunks import Measurement, Memory
 from sweeps.engine.examples import example_batch
 from sweeps.engine.failure import describe
+from sweeps.engine.footprint import program_bytes
 from sweeps.engine.measurements import Known
 from sweeps.engine.tracing import largest_array
 from sweeps.host.memory import available_bytes
@@ -191,7 +192,7 @@ def _measure(
 ) -> Measurement:
     example = example_batch(bench.study)
     began = time.monotonic()
-    needed = execute.program_bytes(program, bench.root, members, example, bench.train, bench.evaluation)
+    needed = program_bytes(program, bench.root, members, example, bench.train, bench.evaluation)
     if needed > available:
         return Measurement(per_device, program.loop, float("inf"), time.monotonic() - began, needed)
     carry = program.init(bench.root, members, example)

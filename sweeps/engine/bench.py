@@ -10,6 +10,7 @@ from sweeps.engine import program as execute
 from sweeps.engine.chunks import SECONDS_IN_MEMORY
 from sweeps.engine.examples import example_batch
 from sweeps.engine.folds import Judged, split
+from sweeps.engine.footprint import carry_like
 from sweeps.engine.programs import program_of
 from sweeps.members.population import Population, traced_columns
 from sweeps.trial import Data, Study
@@ -80,7 +81,7 @@ class Bench(NamedTuple):
             per_device: how many.
         """
         program, members = self.program(loop), self.members(per_device)
-        carry = execute.carry_like(program, self.root, members, example_batch(self.study))
+        carry = carry_like(program, self.root, members, example_batch(self.study))
         return program.advance.lower(self.root, members, carry, self.train, np.int32(0), np.int32(1))
 
 
@@ -91,7 +92,7 @@ def state_bytes(bench: Bench) -> int:
         bench: the study, its members and devices.
     """
     program, members = bench.program("scan"), bench.members(1)
-    carry = execute.carry_like(program, bench.root, members, example_batch(bench.study))
+    carry = carry_like(program, bench.root, members, example_batch(bench.study))
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(carry.state)) // bench.mesh.size
 
 

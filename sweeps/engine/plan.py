@@ -1,4 +1,4 @@
-"""A study, checked, measured and cut into chunks, with nothing trained; what `sweeps plan` prints."""
+"""A study, checked, measured and cut into chunks, with nothing trained."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +12,7 @@ from sweeps.engine import autotune
 from sweeps.engine import chunks as planning
 from sweeps.engine import program as execute
 from sweeps.engine.autotune import Choice
-from sweeps.engine.bench import Bench, place, state_bytes
+from sweeps.engine.bench import Bench, place
 from sweeps.engine.chunks import Chunk
 from sweeps.engine.examples import check_data, data_digest
 from sweeps.engine.failure import Failure, check_group, describe
@@ -20,7 +20,7 @@ from sweeps.engine.noticing import Notice, noticing
 from sweeps.engine.tracing import where
 from sweeps.errors import StudyError
 from sweeps.members.folds import training_size
-from sweeps.members.population import Population, pinned, repeats, values_of
+from sweeps.members.population import Population, pinned
 from sweeps.store import manifest
 from sweeps.trial import Study
 
@@ -300,66 +300,3 @@ def predicted_seconds(prepared: Prepared, member_steps: int) -> float:
     rows_trained = sum(chunk.width for chunk in prepared.chunks) / len(population) * member_steps
     per_row = planning.cost(chosen, prepared.bench.chunk_seconds / study.steps) / prepared.bench.mesh.size
     return rows_trained * per_row + len(population.statics) * chosen.compile_seconds
-
-
-def report_plan(prepared: Prepared, members: int, member_steps: int) -> list[tuple[str, str]]:
-    """What `sweeps plan` prints: labels and values.
-
-    Args:
-        prepared: a study that was measured.
-        members: how many members the run will have in all.
-        member_steps: how many steps they are trained together.
-    """
-    population, chunks, choice = prepared.population, prepared.chunks, prepared.choice
-    mesh, study = prepared.bench.mesh, prepared.study
-    full = members * study.steps
-    seconds = predicted_seconds(prepared, member_steps)
-    seeds, folds = len(np.unique(population.seeds)), repeats(study, 1)
-    each = f"{seeds} seeds" + f" x {folds} folds" * (folds > 1)
-    values = values_of(population, 0)
-    rows = [
-        ("members", f"{members}: {members // (seeds * folds)} configurations x {each}"),
-        ("static groups", f"{len(population.statics)}, one program each"),
-        *(
-            (
-                f"static {name}",
-                f"{values[name]}: the model asks for its value, and the space leaves it out",
-            )
-            for name in study.trial.static
-        ),
-        ("devices", f"{mesh.size} x {mesh.devices.flat[0].device_kind}"),
-        (
-            "members per chunk",
-            f"{chunks[0].width}, {chunks[0].width // mesh.size} per device; {len(chunks)} chunks",
-        ),
-        ("loop", choice.loop),
-    ]
-    if choice.memory is not None:
-        rows.append(("memory per member", f"{choice.memory.per_member / 2**10:.1f} KiB on its device"))
-    state = state_bytes(prepared.bench) * members / 2**20
-    rows.append(("states of all", f"up to {state:.1f} MiB on the disk, if they are kept (--keep-states)"))
-    # Only the scan is one program whose memory the compiler counts; a step from the host needs no more.
-    needed = max(
-        each.bytes_per_device for each in choice.measurements if each.per_device == choice.per_device
-    )
-    rows.append(("memory per device", f"{needed / 2**20:.1f} MiB"))
-    for measured in choice.measurements:
-        cost = planning.cost(measured) / mesh.size * 1e6
-        label = f"{measured.per_device} per device, {measured.loop}"
-        rows.append(
-            (
-                "measured",
-                f"{label}: {cost:.1f} µs per member and step, compiled in {measured.compile_seconds:.1f} s",
-            )
-        )
-    share = f" of {full:,} ({100 * member_steps / full:.0f} %)" if member_steps < full else ""
-    for group, failure in prepared.failures.items():
-        static = {
-            name: value for name, value in population.statics[group].items() if name in population.swept
-        }
-        values = ", ".join(f"{name}={value}" for name, value in static.items())
-        count = int((population.groups == group).sum())
-        rows.append(("cannot be built", f"{values}: {count} members would fail: {failure.error}"))
-    rows.append(("member-steps", f"{member_steps:,}{share}"))
-    rows.append(("predicted time", f"{seconds:.0f} s, evaluations not counted"))
-    return rows

@@ -19,6 +19,7 @@ from jax.sharding import Mesh, PartitionSpec
 import sweeps
 from sweeps.engine import program as execute
 from sweeps.engine.examples import example_batch
+from sweeps.engine.footprint import program_bytes
 from tests.benchmarks import networks
 from tests.benchmarks.engine_contender import Engine
 
@@ -137,7 +138,7 @@ def memory(rounds: int) -> dict[str, Any]:
         loop = engine.choice.measurements[0].loop  # the one that the memory was planned for
         program, members = engine.bench.program(loop), engine.bench.members(width)
         bench, example = engine.bench, example_batch(engine.study)
-        used = execute.program_bytes(program, bench.root, members, example, bench.train, bench.evaluation)
+        used = program_bytes(program, bench.root, members, example, bench.train, bench.evaluation)
         predicted = (planned.fixed + planned.per_member * width) / width
         found.append({"work": name, "per_device": width, "planned": predicted, "compiled": used / width})
         print(found[-1], file=sys.stderr, flush=True)

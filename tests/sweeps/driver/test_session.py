@@ -18,7 +18,8 @@ from flax import nnx
 
 import sweeps
 from sweeps.cli.main import main
-from sweeps.engine.plan import examine, prepare, report_plan
+from sweeps.engine.outline import report_plan
+from sweeps.engine.plan import examine, prepare
 from sweeps.errors import StudyError
 from sweeps.members.population import config_of, populate
 from sweeps.members.request import request_again
