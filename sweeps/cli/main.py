@@ -9,10 +9,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from sweeps.cli import comparison
 from sweeps.cli.arguments import REPORT, USAGE_ERROR, make_parser
+from sweeps.cli.places import devices, executor, place
 from sweeps.cli.reference import Reference, describe, ready_studies, rebuild, resolve, with_options
 from sweeps.cli.reproduction import FOREST, PAGE, TABLE, claiming, reproduce
 from sweeps.cli.summary import print_replay, print_summary
@@ -23,10 +22,8 @@ from sweeps.driver.session import unreached
 from sweeps.engine.chunks import SECONDS_ON_DISK
 from sweeps.engine.outline import report_plan
 from sweeps.engine.plan import examine, prepare
-from sweeps.errors import StudyError, quoted, unknown
-from sweeps.executors import ray_cluster
+from sweeps.errors import StudyError, quoted
 from sweeps.executors.choosing import outlook
-from sweeps.executors.processes import in_processes
 from sweeps.host.compilation import count_programs, use_cache
 from sweeps.host.devices import cpu_cores, limit_threads, use_cpu_cores
 from sweeps.host.links import link
@@ -148,8 +145,8 @@ def _run(options: argparse.Namespace) -> int:
             out=out,
             search=search,
             schedule=schedule,
-            executor=_executor(options, named.options.get("executor")),
-            devices=_devices(options),
+            executor=executor(options, named.options.get("executor")),
+            devices=devices(options),
             progress=not options.quiet,
             keep_states=options.keep_states or named.options.get("keep_states", False),
             **{name: getattr(options, name) for name in RUN_OPTIONS},
@@ -167,7 +164,7 @@ def _resume(options: argparse.Namespace) -> int:
     )
 
     def train() -> Results:
-        given = _place(options, recorded)
+        given = place(options, recorded)
         return resume(options.directory, study, samples=options.samples, root_seed=options.root_seed, **given)
 
     return _train("resume", train, options.directory, options.quiet)
@@ -181,50 +178,9 @@ def _extend(options: argparse.Namespace) -> int:
     def train() -> Results:
         given = {"space": _space(options), "samples": options.samples, "steps": options.steps}
         given |= {"again": options.again, "keep_states": options.keep_states}
-        return extend(options.directory, study, **given, **_place(options, recorded))
+        return extend(options.directory, study, **given, **place(options, recorded))
 
     return _train("extend", train, options.directory, options.quiet)
-
-
-def _place(options: argparse.Namespace, recorded: dict[str, Any]) -> dict[str, Any]:
-    """Where a run goes on, for how long, and who sees it."""
-    return {
-        "executor": _executor(options, began=recorded["numerical_setting"]),
-        "devices": _devices(options),
-        "max_minutes": options.max_minutes,
-        "progress": not options.quiet,
-        "storage": options.storage,
-    }
-
-
-def _executor(
-    options: argparse.Namespace, said: str | None = None, began: dict[str, Any] | None = None
-) -> Any:
-    """Where to train, as the arguments have it, or else the study's file; None says nothing of it."""
-    word = options.executor if options.executor is not None else said
-    given = {name: getattr(options, name) for name in ("address", "worker_cpus", "worker_gpus")}
-    given = {name: value for name, value in given.items() if value is not None}
-    if word != "ray" and given:
-        raise StudyError(
-            f"`--executor ray` must be given with --{next(iter(given)).replace('_', '-')}, but got "
-            f"{word or 'none'}"
-        )
-    if word not in (None, *EXECUTORS):
-        raise StudyError(unknown("Unknown executor", word, EXECUTORS))
-    if word in ("processes", "ray") or (word is None and options.devices is None and in_processes(began)):
-        # This process trains nothing and leaves accelerators to workers.
-        jax.config.update("jax_platforms", "cpu")
-    return ray_cluster.ray(**given) if word == "ray" else word
-
-
-def _devices(options: argparse.Namespace) -> Any:
-    """The first so many devices; None for all."""
-    if options.devices is None:
-        return None
-    there = jax.devices()
-    if not 1 <= options.devices <= len(there):
-        raise StudyError(f"`1 <= devices <= {len(there)}` must hold, but got --devices {options.devices}")
-    return there[: options.devices]
 
 
 def _train(command: str, train: Callable[[], Results], out: Path, quiet: bool) -> int:

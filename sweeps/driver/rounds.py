@@ -4,7 +4,6 @@ import functools
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,19 +12,16 @@ from sweeps.engine import chunks as planning
 from sweeps.engine.chunks import Chunk
 from sweeps.engine.commit import give_up, keep_stopped
 from sweeps.engine.failure import Failure
-from sweeps.engine.plan import Plan, Prepared
-from sweeps.engine.rows import failed_rows, pending_rows
-from sweeps.engine.training import Pace, Trained, train
+from sweeps.engine.plan import Plan
+from sweeps.engine.rows import pending_rows
 from sweeps.errors import StudyError
 from sweeps.executors.assignment import Task
-from sweeps.executors.inline import Trainer, say_failure, train_all
+from sweeps.executors.inline import Trainer, say_failure
 from sweeps.host.progress import Display
-from sweeps.host.signals import Signals
 from sweeps.members.population import Population, repeats, with_values
 from sweeps.members.request import Request
 from sweeps.members.sampling import batches
 from sweeps.results.optuna_export import show
-from sweeps.results.results import Results
 from sweeps.schedules import schedule
 from sweeps.schedules.schedule import EarlyStopping, Standing
 from sweeps.store import best_states, checkpoints
@@ -39,52 +35,20 @@ from sweeps.store.scores import judged_by, score_history, scores
 from sweeps.store.statuses import Status
 
 
-def run_in_memory(prepared: Prepared, written: dict[str, Any], display: Display, signals: Signals) -> Results:
-    """Trains all chunks from beginning to end and keeps their rows in memory; what is left out is pending.
-
-    Args:
-        prepared: the plan.
-        written: what a manifest would say.
-        display: what a person sees.
-        signals: what is held back while a span runs.
-    """
-    tables: list[tuple[pa.Table, pa.Table]] = []
-    errors: dict[int, str] = {}
-    seconds: dict[int, float] = {}
-    population, metric = prepared.population, prepared.study.metric
-
-    def finish(chunk: Chunk, trained: Trained) -> None:
-        tables.append((trained.members, trained.metrics))
-        seconds.update(dict.fromkeys(chunk.members.tolist(), trained.seconds / len(chunk.members)))
-
-    def leave(chunk: Chunk, why: Failure) -> None:
-        tables.append(failed_rows(population, chunk.members, metric))
-        errors.update(dict.fromkeys(chunk.members.tolist(), why.error))
-
-    chunks = _buildable(prepared.chunks, prepared.failures, leave, display)
-    train_one = functools.partial(
-        train, pace=Pace(chunk.group for chunk in chunks), display=display, signals=signals, place=None
-    )
-    with signals.ending(display.note):
-        train_all(prepared, chunks, train_one, finish, leave, display, signals)
-    there = np.concatenate([np.arange(0), *(rows["member"].to_numpy() for rows, _ in tables)])
-    left = np.setdiff1d(np.arange(len(population)), there)
-    if len(left):
-        tables.append((pending_rows(population, left), failed_rows(population, left[:0], metric)[1]))
-    members, metrics = (
-        pa.concat_tables(parts, promote_options="permissive") for parts in zip(*tables, strict=True)
-    )
-    ordered = members.sort_by(store.ORDER[:1]), metrics.sort_by(store.ORDER)
-    return Results(written, tables=ordered, failures=errors, kept_seconds=seconds)
-
-
-def _buildable(
+def buildable(
     chunks: list[Chunk],
     failures: Mapping[int, Failure],
     leave: Callable[[Chunk, Failure], None],
     display: Display,
 ) -> list[Chunk]:
-    """The chunks without those of groups that cannot be built, which are given up."""
+    """The chunks without those of groups that cannot be built, which are given up.
+
+    Args:
+        chunks: the chunks.
+        failures: the groups that cannot be built, and why.
+        leave: gives a chunk up.
+        display: what a person sees.
+    """
     for chunk in chunks:
         if chunk.group in failures:
             say_failure(display, Task(chunk), failures[chunk.group], [])
@@ -146,7 +110,7 @@ def _train_intervals(
     for steps in map(Interval, (0, *request.ends), request.ends):
         done = store.committed_members(directory, steps)
         spans = [chunk._replace(start=steps.start, stop=steps.stop) for chunk in _remaining(chunks, done)]
-        spans = _buildable(spans, plan.failures, leave, display)
+        spans = buildable(spans, plan.failures, leave, display)
         if steps.start:
             spans = _from_states(directory, spans, steps, display)
         if spans:
@@ -205,7 +169,7 @@ def _train_rounds(
             chunks = planning.compact(groups, plan.devices, widths, members)
         done = store.committed_members(directory, Interval(start, stop))
         spans = [chunk._replace(start=start, stop=stop) for chunk in _remaining(chunks, done)]
-        spans = _buildable(spans, plan.failures, leave, display)
+        spans = buildable(spans, plan.failures, leave, display)
         left = np.concatenate([members[:0], *(chunk.members for chunk in spans)])
         lost = without_state(directory, left, sources, start, stop) if start else left[:0]
         if len(lost):

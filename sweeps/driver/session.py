@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sweeps.data.streams import check_readings
-from sweeps.driver.rounds import run_in_memory, run_on_disk
-from sweeps.engine.noticing import refuse_other_programs
+from sweeps.driver.in_memory import run_in_memory
+from sweeps.driver.rounds import run_on_disk
+from sweeps.driver.unchanged import refuse_other_code, refuse_other_settings
 from sweeps.engine.plan import Began, Examined, Plan, examine, plan_of, prepare, recorded_plan
 from sweeps.engine.rows import failed_rows, pending_rows
 from sweeps.errors import StudyError
@@ -200,37 +201,6 @@ def _examined(request: Request) -> tuple[Examined, Request]:
     return examined, request._replace(study=study, population=examined.population)
 
 
-def _refuse_other_settings(recorded: dict[str, Any]) -> None:
-    """Raises a StudyError if JAX would compute other numbers than when the run began."""
-    before = recorded.get("jax_settings", {})  # which earlier versions did not take down
-    changes = manifest.differences(before, manifest.jax_settings())
-    if changes:
-        cure = ", ".join(
-            f"jax.config.update({name!r}, {value!r})"
-            for name, value in before.items()
-            if value != manifest.jax_settings().get(name)
-        )
-        raise StudyError(
-            f"`JAX's settings are those that this run began with` must hold, but got {'; '.join(changes)}; "
-            f"{cure} sets them back, or start a new run"
-        )
-
-
-def _refuse_other_code(recorded: dict[str, Any], examined: Examined) -> None:
-    """Raises a StudyError if the data or the programs are not those that the run began with."""
-    digests, versions = recorded["digests"], manifest.versions()
-    if digests["data"] != examined.digests["data"]:
-        raise StudyError(
-            "`the data is what it was when this run began` must hold, but got other arrays; go back to them, "
-            "or start a new run"
-        )
-    pairs = enumerate(zip(digests["programs"], examined.digests["programs"], strict=False))
-    # A group that could not be built has no program; it is tried again.
-    changed = {group: before for group, (before, now) in pairs if before != now and None not in (before, now)}
-    if recorded["versions"]["jax"] == versions["jax"]:  # another says the same program in other words
-        refuse_other_programs(examined.study, examined.population, changed)
-
-
 def _say_budget(request: Request, display: Display) -> None:
     full = request.members * request.study.steps
     if request.schedule is not None:
@@ -288,9 +258,9 @@ def go_on(
         request: the request, made again.
         changes: what its manifest is to say from now on, of a run that is extended; None leaves it.
     """
-    _refuse_other_settings(recorded)
+    refuse_other_settings(recorded)
     examined, request = _examined(request)
-    _refuse_other_code(recorded, examined)
+    refuse_other_code(recorded, examined)
     _check_readings(session, examined, request, recorded["confirm"])
     with (
         _as_it_began(session, recorded["numerical_setting"]) as session,

@@ -6,7 +6,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sweeps.cli.arguments import make_parser
-from sweeps.cli.main import _executor, main
+from sweeps.cli.main import main
+from sweeps.cli.places import executor
 from sweeps.cli.reference import rebuild, resolve
 from sweeps.errors import StudyError
 from sweeps.members.request import make_request
@@ -124,11 +125,11 @@ def test_a_study_file_says_where_it_is_trained_unless_the_command_does(tmp_path,
     Path("mine.toml").write_text('study = "digits-mlp"\nexecutor = "inline"\n')
     said = resolve("mine.toml").options["executor"]
     parse = make_parser().parse_args
-    assert _executor(parse(["run", "mine.toml"]), said) == "inline"
-    assert _executor(parse(["run", "mine.toml", "--executor", "inline"]), "ray") == "inline"
-    assert _executor(parse(["run", "digits-mlp"])) is None
+    assert executor(parse(["run", "mine.toml"]), said) == "inline"
+    assert executor(parse(["run", "mine.toml", "--executor", "inline"]), "ray") == "inline"
+    assert executor(parse(["run", "digits-mlp"])) is None
     with pytest.raises(StudyError, match='Unknown executor "inlin". Did you mean "inline"'):
-        _executor(parse(["run", "mine.toml"]), "inlin")
+        executor(parse(["run", "mine.toml"]), "inlin")
 
 
 def test_a_study_file_is_utf_8_and_its_errors_name_it(tmp_path, monkeypatch):

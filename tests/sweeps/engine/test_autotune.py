@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import sweeps
-from sweeps.driver.rounds import run_in_memory
+from sweeps.driver.in_memory import run_in_memory
 from sweeps.engine import autotune, measurements, programs
 from sweeps.engine import chunks as planning
 from sweeps.engine import program as execute
