@@ -5,14 +5,25 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from sweeps import __doc__ as summary
-from sweeps.data.named import KINDS, PACKAGED
-from sweeps.errors import brief
+from sweeps.cli.options import (
+    add_changes,
+    add_data,
+    add_devices,
+    add_directory,
+    add_limit,
+    add_states,
+    add_storage,
+    add_study,
+    add_trust,
+    path,
+    real,
+    whole,
+)
 from sweeps.results.export import FORMATS
 
 REPORT = "report.html"
 REPRODUCTION = Path("runs/reproduction")
 USAGE_ERROR = 2
-MOST = 2**63 - 1  # of whole numbers, which a manifest and arrays hold
 RUN_EXAMPLES = """examples:
   sweeps run digits-mlp
   sweeps run digits-mlp alpha='linspace(0, 0.3, 4)' seed='range(3)' --steps 100
@@ -69,36 +80,36 @@ def _add_run(commands: Any) -> None:
         epilog=RUN_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    _add_study(command)
-    command.add_argument("--out", type=_path, help="a new folder for the run (default: runs/STUDY-TIME)")
+    add_study(command)
+    command.add_argument("--out", type=path, help="a new folder for the run (default: runs/STUDY-TIME)")
     command.add_argument(
         "--confirm",
-        type=_whole,
+        type=whole,
         default=0,
         metavar="SEEDS",
         help="run the winner and the baseline again on so many fresh seeds, and report those",
     )
     command.add_argument(
-        "--keep-best", type=_whole, default=0, metavar="K", help="keep the final states of the K best members"
+        "--keep-best", type=whole, default=0, metavar="K", help="keep the final states of the K best members"
     )
-    _add_states(command)
+    add_states(command)
     command.add_argument(
         "--checkpoint-minutes",
-        type=_real,
+        type=real,
         default=2.0,
         metavar="MINUTES",
         help="how long to train between two checkpoints (default: 2)",
     )
-    _add_limit(command)
-    _add_storage(command)
-    _add_devices(command)
+    add_limit(command)
+    add_storage(command)
+    add_devices(command)
     command.add_argument("--quiet", action="store_true", help="print nothing but the results")
     command = commands.add_parser(
         "plan",
         help="say how a study would run, and train nothing",
         description="Compile and time a study briefly; print groups, programs, widths, memory and time.",
     )
-    _add_study(command)
+    add_study(command)
 
 
 def _add_resume(commands: Any) -> None:
@@ -111,13 +122,13 @@ def _add_resume(commands: Any) -> None:
         epilog=RESUME_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    _add_directory(command)
-    _add_trust(command)
-    _add_changes(command)
-    command.add_argument("--root-seed", type=_whole, help="what all randomness derives from")
-    _add_limit(command)
-    _add_storage(command)
-    _add_devices(command)
+    add_directory(command)
+    add_trust(command)
+    add_changes(command)
+    command.add_argument("--root-seed", type=whole, help="what all randomness derives from")
+    add_limit(command)
+    add_storage(command)
+    add_devices(command)
     command.add_argument("--quiet", action="store_true", help="print nothing but the results")
     command = commands.add_parser(
         "replay",
@@ -125,9 +136,9 @@ def _add_resume(commands: Any) -> None:
         description="Train one member of a run again, in the numerical setting it was trained in, and "
         "compare. The exit status is 0 if every bit is the same, 1 if not.",
     )
-    _add_directory(command)
-    _add_trust(command)
-    command.add_argument("member", metavar="MEMBER", type=_whole, help="the member's id")
+    add_directory(command)
+    add_trust(command)
+    command.add_argument("member", metavar="MEMBER", type=whole, help="the member's id")
     command.add_argument("--quiet", action="store_true", help="print nothing but the comparison")
 
 
@@ -143,18 +154,18 @@ def _add_extend(commands: Any) -> None:
         epilog=EXTEND_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    _add_directory(command)
-    _add_trust(command)
-    _add_changes(command)
+    add_directory(command)
+    add_trust(command)
+    add_changes(command)
     command.add_argument(
         "--again",
         action="store_true",
         help="for more steps, train members again from step 0 whose states were not kept",
     )
-    _add_states(command)
-    _add_limit(command)
-    _add_storage(command)
-    _add_devices(command)
+    add_states(command)
+    add_limit(command)
+    add_storage(command)
+    add_devices(command)
     command.add_argument("--quiet", action="store_true", help="print nothing but the results")
 
 
@@ -165,7 +176,7 @@ def _add_reading(commands: Any) -> None:
         help="say how far a run is",
         description="Say how far a run is; works from another shell while it runs, and changes nothing.",
     )
-    _add_directory(command)
+    add_directory(command)
     command = commands.add_parser(
         "watch",
         help="show a run as a page that goes on with it",
@@ -173,17 +184,17 @@ def _add_reading(commands: Any) -> None:
         "machine alone, at an address with a token that is printed. Changes nothing. From another machine: "
         "ssh -L PORT:localhost:PORT HOST.",
     )
-    _add_directory(command)
+    add_directory(command)
     command.add_argument(
-        "--port", type=_whole, default=0, metavar="N", help="the port (default: one that is free)"
+        "--port", type=whole, default=0, metavar="N", help="the port (default: one that is free)"
     )
     command = commands.add_parser(
         "report",
         help="write the report of a run: one HTML file",
         description="Write the report of a run, finished or not: one HTML file that opens without a network.",
     )
-    _add_directory(command)
-    command.add_argument("--out", type=_path, help=f"the file to write (default: DIR/{REPORT})")
+    add_directory(command)
+    command.add_argument("--out", type=path, help=f"the file to write (default: DIR/{REPORT})")
     command.add_argument(
         "--figures", action="store_true", help="write the figures for a paper beside it, as PDF and PNG"
     )
@@ -198,22 +209,20 @@ def _add_reading(commands: Any) -> None:
         description="Compare two runs (DIR DIR), or two values of a field of one (DIR alpha=0 alpha=0.1), "
         "configuration by configuration at the seeds that both have.",
     )
-    _add_directory(command)
+    add_directory(command)
     command.add_argument(
         "others", metavar="DIR | FIELD=VALUE", nargs="+", help="another run, or two values of a field of this"
     )
     command.add_argument("--metric", help="what to compare (default: what the first run is about)")
-    command.add_argument(
-        "--out", type=_path, metavar="FILE", help="write a page that opens without a network"
-    )
+    command.add_argument("--out", type=path, metavar="FILE", help="write a page that opens without a network")
     command = commands.add_parser(
         "export",
         help="write a run's tables in another format",
         description="Write a run's tables as CSV, as labelled arrays in netCDF, or as an Optuna study.",
     )
-    _add_directory(command)
+    add_directory(command)
     command.add_argument("--to", required=True, metavar="FORMAT", help=f"one of {', '.join(FORMATS)}")
-    command.add_argument("--out", type=_path, help="the folder to write to (default: DIR)")
+    command.add_argument("--out", type=path, help="the folder to write to (default: DIR)")
 
 
 def _add_studies(commands: Any) -> None:
@@ -227,146 +236,15 @@ def _add_studies(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument(
-        "--out", type=_path, default=REPRODUCTION, help=f"the folder to keep it in (default: {REPRODUCTION})"
+        "--out", type=path, default=REPRODUCTION, help=f"the folder to keep it in (default: {REPRODUCTION})"
     )
     command.add_argument("--only", nargs="+", default=[], metavar="STUDY", help="these studies alone")
     command.add_argument(
         "--minutes",
-        type=_real,
+        type=real,
         help="how long all may take: after the studies at their own sizes, those whose claims need more "
         "seeds for a power of 90 %% are run with them, as far as they fit (default: no larger runs)",
     )
-    _add_data(command, "the images to use instead of digits, in the studies on images")
+    add_data(command, "the images to use instead of digits, in the studies on images")
     command.add_argument("--quiet", action="store_true", help="show no progress")
     commands.add_parser("list", help="list the ready studies", description="List the ready studies.")
-
-
-def _whole(word: str) -> int:
-    """A whole number; what is wrong with others is said in few characters, however many they have."""
-    try:
-        number = int(word)
-    except ValueError:  # no number, or one of more digits than Python reads
-        number = None
-    if number is None or abs(number) > MOST:
-        raise argparse.ArgumentTypeError(f"takes a whole number of at most 64 bits, but got {brief(word)}")
-    return number
-
-
-def _path(word: str) -> Path:
-    if "\0" in word:
-        raise argparse.ArgumentTypeError(f"takes a path, but got {brief(word)}, with a zero byte in it")
-    return Path(word)
-
-
-def _real(word: str) -> float:
-    try:
-        return float(word)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"takes a number, but got {brief(word)}") from None
-
-
-def _add_limit(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--max-minutes",
-        type=_real,
-        metavar="MINUTES",
-        help="end after so long, with what is finished (exit status 0); resume goes on (default: no limit)",
-    )
-
-
-def _add_storage(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--storage",
-        metavar="URL",
-        help="copy finished members into an Optuna storage, such as sqlite:///optuna.db, for its dashboard",
-    )
-
-
-def _add_states(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--keep-states",
-        action="store_true",
-        help="keep the final states of all members, for more steps later (extend --steps)",
-    )
-
-
-def _add_devices(command: argparse.ArgumentParser) -> None:
-    """The arguments that say where to train."""
-    command.add_argument(
-        "--devices", type=_whole, metavar="N", help="train on the first N devices (default: all)"
-    )
-    command.add_argument(
-        "--executor",
-        metavar="WHERE",
-        help="inline: this process, on all devices; processes: one for each CPU core; ray: the workers of a "
-        "Ray cluster, which share the run's folder (default: inline, or processes where a sweep of minutes "
-        "measures that they are faster; a run goes on where it began)",
-    )
-    command.add_argument(
-        "--address",
-        metavar="HOST:PORT",
-        help="the Ray cluster's address, or auto (default: one started on this machine)",
-    )
-    command.add_argument(
-        "--worker-cpus", type=_whole, metavar="N", help="cores of each worker (default: the smallest node's)"
-    )
-    command.add_argument(
-        "--worker-gpus", type=_whole, metavar="N", help="GPUs of each worker (default: the smallest node's)"
-    )
-
-
-def _add_data(command: argparse.ArgumentParser, text: str) -> None:
-    words = f"{text}: {', '.join(PACKAGED)}, or {', '.join(KINDS)} and its folder"
-    command.add_argument("--data", metavar="KIND=PATH", help=words)
-
-
-def _add_directory(command: argparse.ArgumentParser) -> None:
-    command.add_argument("directory", metavar="DIR", type=_path, help="the folder of the run")
-
-
-def _add_trust(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--trust", action="store_true", help="run code that lies inside DIR, which you have read"
-    )
-
-
-def _add_study(command: argparse.ArgumentParser) -> None:
-    """The arguments that say what to train."""
-    command.add_argument(
-        "study", metavar="STUDY", help="a ready study, module:object, file.py:object or a .toml file"
-    )
-    _add_changes(command)
-    _add_data(command, "the data to run a ready study on")
-    command.add_argument(
-        "--root-seed", type=_whole, default=0, help="what all randomness derives from (default: 0)"
-    )
-    command.add_argument("--members-per-chunk", type=_whole, help="how many members train at once")
-    command.add_argument(
-        "--search",
-        help="where points come from: grid (default), random, sobol, tpe or gp; all but grid take --samples",
-    )
-    command.add_argument(
-        "--schedule",
-        help="which members go on: halving, hyperband, pbt or early_stopping, or 'halving(eta=4)'",
-    )
-    command.add_argument(
-        "--points-per-batch",
-        type=_whole,
-        metavar="N",
-        help="points that tpe or gp propose at once (default: 32)",
-    )
-    command.add_argument(
-        "--warm-start", type=_path, metavar="DIR", help="an earlier run, whose points tpe or gp begin with"
-    )
-
-
-def _add_changes(command: argparse.ArgumentParser) -> None:
-    """The arguments that change a study."""
-    command.add_argument(
-        "fields",
-        metavar="FIELD=DOMAIN",
-        nargs="*",
-        help="what to sweep, such as alpha='linspace(0, 0.5, 16)'",
-    )
-    command.add_argument("--steps", type=_whole, help="training steps per member")
-    command.add_argument("--samples", type=_whole, help="joint draws of the sampled fields")
