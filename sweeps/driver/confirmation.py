@@ -7,7 +7,8 @@ from typing import Any
 
 from sweeps.driver.session import Session, begin, go_on
 from sweeps.errors import StudyError, brief
-from sweeps.members.population import MAX_MEMBERS, MAX_SEED, baseline, gather, repeats, seeds_of
+from sweeps.members.counts import MAX_MEMBERS
+from sweeps.members.population import MAX_SEED, baseline, gather, repeats, seeds_of
 from sweeps.members.request import Request, described, refuse_changes
 from sweeps.members.sampling import Sampling
 from sweeps.results.lineage import best_schedule, is_evolved

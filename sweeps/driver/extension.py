@@ -16,8 +16,9 @@ from sweeps.executors.processes import going_on, ready
 from sweeps.host.compilation import use_cache
 from sweeps.host.progress import clock
 from sweeps.host.signals import listening
+from sweeps.members.counts import check_samples
 from sweeps.members.extension import Part
-from sweeps.members.population import Population, check_samples, seeds_of
+from sweeps.members.population import Population, seeds_of
 from sweeps.members.request import Request, make_request, request_again
 from sweeps.models import annealing
 from sweeps.results.results import Results

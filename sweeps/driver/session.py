@@ -18,7 +18,7 @@ from sweeps.engine.plan import Began, Examined, Plan, examine, plan_of, prepare,
 from sweeps.engine.rows import failed_rows, pending_rows
 from sweeps.errors import StudyError
 from sweeps.executors.choosing import choosing
-from sweeps.executors.dispatcher import gathered
+from sweeps.executors.gathering import gathered
 from sweeps.executors.inline import Alone
 from sweeps.executors.processes import Processes, in_processes, ready
 from sweeps.executors.ray_cluster import Ray

@@ -17,7 +17,8 @@ from sweeps.engine.chunks import SECONDS_BY_WORKER, Chunk, Measurement
 from sweeps.engine.failure import check_group
 from sweeps.engine.plan import Began, Plan, Prepared, predicted_seconds
 from sweeps.errors import StudyError
-from sweeps.executors.dispatcher import Crew, gathered
+from sweeps.executors.dispatcher import Crew
+from sweeps.executors.gathering import gathered
 from sweeps.executors.inline import Alone, Finished
 from sweeps.executors.pool import Died, Failed
 from sweeps.executors.processes import Processes, ready

@@ -1,10 +1,9 @@
 """The workers of a run, which chunk each of them has, and what happens when one dies or hangs."""
 
 import collections
-import contextlib
 import dataclasses
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from sweeps.engine.chunks import Chunk
@@ -15,8 +14,8 @@ from sweeps.errors import StudyError
 from sweeps.executors.assignment import Assignment, Hand, Task, again
 from sweeps.executors.inline import Finished, say_failure
 from sweeps.executors.pool import Died, Failed, Pool
-from sweeps.executors.processes import Processes, ProcessPool
-from sweeps.executors.ray_cluster import Ray, RayPool, connected
+from sweeps.executors.processes import Processes
+from sweeps.executors.ray_cluster import Ray
 from sweeps.executors.worker import Job, Outcome, Pattern
 from sweeps.host.compilation import count_elsewhere
 from sweeps.host.progress import Display, Running
@@ -325,40 +324,3 @@ class Crew:
         hands = [*self.idle, *beginning, *(each.hand for each in self.running.values())]
         self.pool.disband([hand.worker for hand in hands])
         heartbeats.disband(self.directory)
-
-
-@contextlib.contextmanager
-def gathered(
-    executor: Ray | Processes,
-    examined: Examined,
-    request: Request,
-    lock: Lock,
-    display: Display,
-    signals: Signals,
-    cpu_devices: int | None = None,
-) -> Iterator[Crew]:
-    """A crew, which is disbanded when the block is left.
-
-    Args:
-        executor: Ray, or processes of this host.
-        examined: the study.
-        request: what was asked for.
-        lock: the lock of the run directory.
-        display: what a person sees.
-        signals: what says that the run's time is over.
-        cpu_devices: how many cores a chunk was shared by when the run began; None if it begins now.
-
-    Raises:
-        StudyError: there is no Ray, no cluster, or no node that is large enough.
-    """
-    with contextlib.ExitStack() as last:
-        if isinstance(executor, Ray):
-            package = last.enter_context(connected(executor, request.study, display.note))
-            pool = RayPool(package, executor, cpu_devices)
-        else:
-            pool = ProcessPool(executor)
-        crew = Crew(pool, executor, examined, request, lock, display, signals)
-        try:
-            yield crew
-        finally:
-            crew.disband()

@@ -1,7 +1,6 @@
 """Points to members: columns of hyperparameters, seeds, ids, and the static groups they fall into."""
 
 import dataclasses
-import math
 import zlib
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -9,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sweeps.errors import StudyError, brief
+from sweeps.members.counts import check_count, check_samples
 from sweeps.members.folds import membership
 from sweeps.members.groups import constructed, static_groups
 from sweeps.members.instances import build
@@ -19,9 +19,8 @@ from sweeps.search.crossing import crossing
 from sweeps.space.checking import check_value
 from sweeps.space.domains import Domain, is_sampled, level_column, listed_values, quantile, size, text
 from sweeps.space.values import object_column, restored, stored
-from sweeps.trial import ENGINES, Field, Study, fields
+from sweeps.trial import Field, Study, fields
 
-MAX_MEMBERS = 10_000_000  # whose columns take 16 bytes each and 8 per field; more are a slip of the keyboard
 MAX_SEED = 2**32 - 1
 KINDS = {int: np.int64, bool: np.bool_}
 
@@ -92,38 +91,6 @@ def populate(study: Study, samples: int | None, root_seed: int) -> Population:
         columns = {name: column[kept] for name, column in columns.items()}
     columns = {name: np.repeat(columns[name], each) for name in domains}
     return _assemble(study, columns, seeds, int(kept.sum()), root_seed)
-
-
-def check_count(study: Study, sizes: Mapping[str, int]) -> None:
-    """Raises a StudyError if there would be too many members, before any of them is made.
-
-    Args:
-        study: the study.
-        sizes: how many values of each field, or of points, cross with the seeds.
-    """
-    sizes = {**sizes, **{name: size(study.domains.get(name, range(1))) for name in ENGINES}}
-    count = math.prod(sizes.values())
-    if count > MAX_MEMBERS:
-        product = " x ".join(f"{name} {_grouped(number)}" for name, number in sizes.items() if number > 1)
-        raise StudyError(
-            f"`at most {MAX_MEMBERS:,} members` must hold, but got {product} = {_grouped(count)}; list fewer "
-            f"levels, or draw points of them with search='random' and samples=1000"
-        )
-
-
-def check_samples(samples: Any) -> None:
-    """Raises a StudyError unless it is a number of samples, or None.
-
-    Args:
-        samples: what was given.
-    """
-    if samples is not None and (not isinstance(samples, int) or isinstance(samples, bool) or samples < 1):
-        raise StudyError(f"`1 <= samples` must hold and be a whole number, but got samples={brief(samples)}")
-
-
-def _grouped(number: int) -> str:
-    """The number, its digits in threes, as far as a person reads it."""
-    return f"{number:,}" if number < 10**15 else "more than 10**15"
 
 
 def gather(

@@ -7,17 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sweeps.errors import StudyError
+from sweeps.members.counts import check_count, check_samples
 from sweeps.members.extension import Part, arranged, with_space
 from sweeps.members.leaving_out import allowed, digest_of, let_through, point_columns
-from sweeps.members.population import (
-    Population,
-    check_count,
-    check_samples,
-    gather,
-    populate,
-    repeats,
-    seeds_of,
-)
+from sweeps.members.population import Population, gather, populate, repeats, seeds_of
 from sweeps.search import searches
 from sweeps.search.branches import reduced
 from sweeps.search.crossing import crossing

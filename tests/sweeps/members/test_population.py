@@ -9,15 +9,8 @@ import pytest
 
 import sweeps
 from sweeps.errors import StudyError
-from sweeps.members.population import (
-    check_samples,
-    config_of,
-    configure,
-    gather,
-    pinned,
-    populate,
-    traced_columns,
-)
+from sweeps.members.counts import check_samples
+from sweeps.members.population import config_of, configure, gather, pinned, populate, traced_columns
 
 
 @dataclasses.dataclass(frozen=True)
