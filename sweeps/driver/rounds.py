@@ -104,13 +104,8 @@ def _train_intervals(
     chunks = planning.cut(groups, plan.devices, plan.most, only=members)
     widths = {chunk.group: chunk.width for chunk in chunks}
 
-    def leave(chunk: Chunk, why: Failure) -> None:
-        give_up(directory, population, chunk, study.metric, plan.setting, why)
-
     for steps in map(Interval, (0, *request.ends), request.ends):
-        done = store.committed_members(directory, steps)
-        spans = [chunk._replace(start=steps.start, stop=steps.stop) for chunk in _remaining(chunks, done)]
-        spans = buildable(spans, plan.failures, leave, display)
+        spans = _left(plan, chunks, steps, study.metric, directory, display)
         if steps.start:
             spans = _from_states(directory, spans, steps, display)
         if spans:
@@ -161,15 +156,11 @@ def _train_rounds(
     ends = [*rungs, study.steps]
     sources: Mapping[int, int] = {}
 
-    def leave(chunk: Chunk, why: Failure) -> None:
-        give_up(directory, population, chunk, study.metric, plan.setting, why)
-
     for start, stop in zip([0, *ends], ends, strict=False):
         if start:
             chunks = planning.compact(groups, plan.devices, widths, members)
-        done = store.committed_members(directory, Interval(start, stop))
-        spans = [chunk._replace(start=start, stop=stop) for chunk in _remaining(chunks, done)]
-        spans = buildable(spans, plan.failures, leave, display)
+        now = plan._replace(population=population)  # with the values of this round
+        spans = _left(now, chunks, Interval(start, stop), study.metric, directory, display)
         left = np.concatenate([members[:0], *(chunk.members for chunk in spans)])
         lost = without_state(directory, left, sources, start, stop) if start else left[:0]
         if len(lost):
@@ -296,10 +287,18 @@ def _decide(
     return rung
 
 
-def _remaining(chunks: list[Chunk], done: np.ndarray) -> list[Chunk]:
-    """The chunks with those members alone that are not done; each keeps its width."""
+def _left(
+    plan: Plan, chunks: list[Chunk], steps: Interval, metric: str, directory: Path, display: Display
+) -> list[Chunk]:
+    """What of an interval is left to train, each chunk as wide as it was; what cannot be built, given up."""
+
+    def leave(chunk: Chunk, why: Failure) -> None:
+        give_up(directory, plan.population, chunk, metric, plan.setting, why)
+
+    done = store.committed_members(directory, steps)
     left = [chunk._replace(members=chunk.members[~np.isin(chunk.members, done)]) for chunk in chunks]
-    return [chunk for chunk in left if len(chunk.members)]
+    left = [chunk._replace(start=steps.start, stop=steps.stop) for chunk in left if len(chunk.members)]
+    return buildable(left, plan.failures, leave, display)
 
 
 def _finished(

@@ -5,9 +5,12 @@ With a moment the process sends itself SIGKILL then; without one it prints how m
 """
 
 import os
+import shutil
 import signal
+import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import sweeps
 from sweeps.host.progress import Display
@@ -47,6 +50,37 @@ def counting(directory: Path, last: int | None) -> None:
 
     setattr(Display, "chunk", chunk)  # noqa: B010 (a plain assignment is not of the method's type)
     sys.addaudithook(watch)
+
+
+EXTENDED = """
+import sys
+from pathlib import Path
+import jax, sweeps
+from tests.sweeps import killed, plain
+jax.config.update("jax_num_cpu_devices", 2)  # as in the tests
+killed.counting(Path(sys.argv[1]), int(sys.argv[2]) or None)
+sweeps.extend(sys.argv[1], plain.study(space={space}), {more}, progress=False)
+print(killed.passed)
+"""
+
+
+def extended_until(
+    moment: int, directory: Path, folder: Path, space: dict[str, Any], more: str
+) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """A copy of a run, extended by a process that kills itself; and that process.
+
+    Args:
+        moment: when it does; 0 is never, and the process prints how many moments there were.
+        directory: the run directory.
+        folder: where the copy is to be.
+        space: the space of the plain study that it is a run of.
+        more: what it is extended by, as the call has it.
+    """
+    copy = folder / str(moment) / "run"
+    shutil.copytree(directory, copy)
+    words = [sys.executable, "-c", EXTENDED.format(space=space, more=more), str(copy), str(moment)]
+    root = Path(__file__).parents[2]
+    return copy, subprocess.run(words, cwd=root, capture_output=True, text=True, check=False)
 
 
 def study() -> sweeps.Study:

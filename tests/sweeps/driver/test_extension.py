@@ -2,9 +2,7 @@
 
 import csv
 import dataclasses
-import shutil
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ import pytest
 
 import sweeps
 from sweeps.cli.main import main
-from sweeps.driver import rounds
+from sweeps.driver import in_memory
 from sweeps.errors import StudyError
 from sweeps.executors import inline
 from sweeps.members.extension import arranged
@@ -22,6 +20,7 @@ from sweeps.members.population import config_of, populate
 from sweeps.report.standing import ranked
 from sweeps.store.status import status
 from tests.sweeps import nested, plain
+from tests.sweeps.killed import extended_until
 
 ROOT = Path(plain.__file__).parents[2]
 OPTIONS: dict[str, Any] = {"members_per_chunk": 4, "progress": False}
@@ -261,36 +260,18 @@ def test_a_stopped_run_is_extended(tmp_path, interrupted, spans):
     assert_extended(directory, before, results.filter(alpha=ALPHAS), whole)
 
 
-KILLED = f"""
-import sys
-from pathlib import Path
-import jax, sweeps
-from tests.sweeps import killed, plain
-jax.config.update("jax_num_cpu_devices", 2)  # as in these tests
-killed.counting(Path(sys.argv[1]), int(sys.argv[2]) or None)
-sweeps.extend(sys.argv[1], plain.study(space={TWO}), space={FOUR}, progress=False)
-print(killed.passed)
-"""
-
-
 def test_an_extension_that_was_killed_goes_on(run_of, tmp_path):
     study = plain.study(space=TWO)
     whole = sweeps.run(plain.study(space=FOUR), **OPTIONS)
     directory, before = run_of(study)
 
-    def extended_until(moment):
-        copy = tmp_path / str(moment) / "run"
-        shutil.copytree(directory, copy)
-        words = [sys.executable, "-c", KILLED, str(copy), str(moment)]
-        return copy, subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
-
-    copy, done = extended_until(0)
+    copy, done = extended_until(0, directory, tmp_path, TWO, f"space={FOUR}")
     assert done.returncode == 0, done.stderr
     expected = sweeps.load(copy)
     assert_extended(copy, before, expected, whole)
     moments = int(done.stdout)
     for moment in (2, moments // 3, 2 * moments // 3, moments - 2):
-        copy, done = extended_until(moment)
+        copy, done = extended_until(moment, directory, tmp_path, TWO, f"space={FOUR}")
         assert done.returncode == -signal.SIGKILL, done.stderr
         results = sweeps.resume(copy, study, progress=False)
         if "earlier" not in results.manifest:  # killed before it was written down: the run is as it was
@@ -307,7 +288,7 @@ def test_members_that_fail_are_alone(run_of, monkeypatch):
             raise RuntimeError("alpha is too large")
         return train(prepared, chunk, *arguments, **keywords)
 
-    for module in (inline, rounds):
+    for module in (inline, in_memory):
         monkeypatch.setattr(module, "train", faulty)
     study = plain.study(space=TWO)
     directory, before = run_of(study)

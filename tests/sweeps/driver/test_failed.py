@@ -13,7 +13,7 @@ import pytest
 
 import sweeps
 from sweeps.cli.main import main
-from sweeps.driver import rounds
+from sweeps.driver import in_memory
 from sweeps.errors import StudyError
 from sweeps.executors import inline
 from sweeps.executors.processes import Processes
@@ -63,7 +63,7 @@ def raising(monkeypatch):
             raise RuntimeError("alpha is <too large>\nby far")
         return train(prepared, chunk, *arguments, **keywords)
 
-    for module in (inline, rounds):
+    for module in (inline, in_memory):
         monkeypatch.setattr(module, "train", faulty_train)
     return fault
 

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import shutil
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,14 @@ import pytest
 
 import sweeps
 from sweeps.cli.main import main
-from sweeps.driver import rounds
+from sweeps.driver import in_memory
 from sweeps.executors import inline
 from sweeps.report.live import Live
 from sweeps.results.storage import connected
 from sweeps.store import checkpoints
 from sweeps.store.status import status
 from tests.sweeps import nested, plain
+from tests.sweeps.killed import extended_until
 
 ROOT = Path(plain.__file__).parents[2]
 OPTIONS: dict[str, Any] = {"members_per_chunk": 4, "progress": False}
@@ -217,35 +217,17 @@ def test_a_stopped_run_is_given_more_steps(tmp_path, interrupted, spans):
     assert before.items() <= files(directory).items()
 
 
-KILLED = f"""
-import sys
-from pathlib import Path
-import jax, sweeps
-from tests.sweeps import killed, plain
-jax.config.update("jax_num_cpu_devices", 2)  # as in these tests
-killed.counting(Path(sys.argv[1]), int(sys.argv[2]) or None)
-sweeps.extend(sys.argv[1], plain.study(space={SPACE}), steps={MANY}, progress=False)
-print(killed.passed)
-"""
-
-
 def test_more_steps_that_were_killed_go_on(run_of, tmp_path):
     study = plain.study(space=SPACE)
     whole = sweeps.run(longer(study), out=tmp_path / "whole", **KEPT)
     directory, before = run_of(study, keep_best=1)
 
-    def extended_until(moment):
-        copy = tmp_path / str(moment) / "run"
-        shutil.copytree(directory, copy)
-        words = [sys.executable, "-c", KILLED, str(copy), str(moment)]
-        return copy, subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
-
-    copy, done = extended_until(0)
+    copy, done = extended_until(0, directory, tmp_path, SPACE, f"steps={MANY}")
     assert done.returncode == 0, done.stderr
     assert same(sweeps.load(copy), whole)
     moments = int(done.stdout)
     for moment in (moments // 4, moments // 2, moments - 2):
-        copy, done = extended_until(moment)
+        copy, done = extended_until(moment, directory, tmp_path, SPACE, f"steps={MANY}")
         assert done.returncode == -signal.SIGKILL, done.stderr
         results = sweeps.resume(copy, study, progress=False)
         if "earlier" not in results.manifest:  # killed before it was written down: the run is as it was
@@ -262,7 +244,7 @@ def test_a_member_that_fails_is_alone_and_is_tried_again(run_of, monkeypatch):
             raise RuntimeError("alpha is too large")
         return train(prepared, chunk, *arguments, **keywords)
 
-    for module in (inline, rounds):
+    for module in (inline, in_memory):
         monkeypatch.setattr(module, "train", faulty)
     study = plain.study(space=SPACE)
     whole = plain.study(space=SPACE, steps=MANY, earlier_steps=(FEW,))
