@@ -16,7 +16,8 @@ from sweeps.engine.plan import Plan
 from sweeps.engine.rows import pending_rows
 from sweeps.errors import StudyError
 from sweeps.executors.assignment import Task
-from sweeps.executors.inline import Trainer, say_failure
+from sweeps.executors.executor import Trainer
+from sweeps.executors.inline import say_failure
 from sweeps.host.progress import Display
 from sweeps.members.population import Population, repeats, with_values
 from sweeps.members.request import Request

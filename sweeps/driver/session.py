@@ -18,6 +18,7 @@ from sweeps.engine.plan import Began, Examined, Plan, examine, plan_of, prepare,
 from sweeps.engine.rows import failed_rows, pending_rows
 from sweeps.errors import StudyError
 from sweeps.executors.choosing import choosing
+from sweeps.executors.executor import Executor
 from sweeps.executors.gathering import gathered
 from sweeps.executors.inline import Alone
 from sweeps.executors.processes import Processes, in_processes, ready
@@ -219,7 +220,7 @@ def _trainer(
     lock: Lock,
     display: Display,
     cpu_devices: int | None = None,
-) -> Iterator[Any]:
+) -> Iterator[Executor]:
     """What plans and trains: this process, or workers."""
     signals = session.signals
     with signals.ending(display.note):  # what is committed are the results

@@ -18,8 +18,9 @@ from sweeps.engine.failure import check_group
 from sweeps.engine.plan import Began, Plan, Prepared, predicted_seconds
 from sweeps.errors import StudyError
 from sweeps.executors.dispatcher import Crew
+from sweeps.executors.executor import Executor, Finished
 from sweeps.executors.gathering import gathered
-from sweeps.executors.inline import Alone, Finished
+from sweeps.executors.inline import Alone
 from sweeps.executors.pool import Died, Failed
 from sweeps.executors.processes import Processes, ready
 from sweeps.host.devices import cpu_cores
@@ -41,7 +42,7 @@ class Choosing:
 
     def __init__(self, alone: Alone, last: contextlib.ExitStack):
         self.alone, self.last = alone, last
-        self.trainer: Alone | Crew = alone
+        self.trainer: Executor = alone
 
     def plan(self, members_per_chunk: int | None, began: Began | None) -> Plan:
         """Measures and cuts, in this process and, if that is worth its time, in workers.

@@ -12,7 +12,8 @@ from sweeps.engine.failure import Failure
 from sweeps.engine.plan import Began, Examined, Plan
 from sweeps.errors import StudyError
 from sweeps.executors.assignment import Assignment, Hand, Task, again
-from sweeps.executors.inline import Finished, say_failure
+from sweeps.executors.executor import Finished
+from sweeps.executors.inline import say_failure
 from sweeps.executors.pool import Died, Failed, Pool
 from sweeps.executors.processes import Processes
 from sweeps.executors.ray_cluster import Ray

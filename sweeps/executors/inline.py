@@ -13,17 +13,13 @@ from sweeps.engine.failure import CALLBACK, Failure, diagnose, settle
 from sweeps.engine.plan import Began, Examined, Plan, Prepared, plan_of, prepare
 from sweeps.engine.training import Pace, Place, Trained, train
 from sweeps.executors.assignment import Task, again
+from sweeps.executors.executor import Finished
 from sweeps.host.progress import Display
 from sweeps.host.signals import Signals
 from sweeps.members.population import Population
 from sweeps.members.request import Request
 from sweeps.store.checkpoints import Writer
 from sweeps.store.lock import Lock
-
-# What is called with a chunk once it is committed, and what trains chunks: (population, chunks, members that
-# go on from another's state and whose, what to call) -> nothing, when all are committed.
-Finished = Callable[[Chunk], None]
-Trainer = Callable[[Population, list[Chunk], Mapping[int, int], Finished], None]
 
 ATTEMPTS = 2  # of a chunk as it is, before it is tried in halves
 MOST_SAID = 10  # members that are given up, one by one; the count goes on
