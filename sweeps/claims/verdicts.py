@@ -130,25 +130,6 @@ def series(
     return steps, table
 
 
-def judge_no_gain(interval: Interval, margin: float | int) -> Verdict:
-    """Whether a claim that something gains nothing holds, by where the interval of the gain lies.
-
-    No interval shows that a gain is zero. The claim holds if the whole interval is below the margin, the
-    smallest gain that matters, said beforehand; it does not if the whole interval is above it.
-
-    Args:
-        interval: of the gain.
-        margin: the smallest gain that matters, above 0.
-
-    Example:
-        >>> judge_no_gain(Interval(0.1, -0.1, 0.3), 0.5), judge_no_gain(Interval(0.4, 0.1, 0.7), 0.5)
-        ('holds', 'cannot be told at this size')
-    """
-    if interval.high < margin:
-        return HOLDS
-    return FAILS if interval.low > margin else OPEN
-
-
 def combined(verdicts: Sequence[Verdict]) -> Verdict:
     """The verdict on a claim that was judged under several conditions.
 

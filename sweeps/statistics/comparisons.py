@@ -95,23 +95,12 @@ def probability_of_improvement(
     return float(np.mean((one > other) + 0.5 * (one == other)))
 
 
-def paired_p_value(first: Float[np.ndarray, " seeds"], second: Float[np.ndarray, " seeds"]) -> float:
-    """The two-sided p-value of Student's paired test that both have one mean.
-
-    Args:
-        first: one value per seed.
-        second: the other's values, at the same seeds in the same order.
-
-    Returns:
-        The p-value; 1 where all differences are zero or there are fewer than two seeds.
-    """
-    return float(paired_p_values(first, second[None])[0])
-
-
 def paired_p_values(
     first: Float[np.ndarray, " seeds"], others: Float[np.ndarray, "others seeds"], overlap: float = 0.0
 ) -> Float[np.ndarray, " others"]:
-    """The p-values of `paired_p_value` for many at once; of folds, those of the corrected t-test.
+    """The p-values of Student's paired test that others have the mean of the first; of folds, corrected.
+
+    A p-value is 1 where all differences are zero or there are fewer than two seeds.
 
     Args:
         first: one value per seed.

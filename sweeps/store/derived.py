@@ -87,15 +87,6 @@ def read(
     return pa.concat_tables([found, pending], promote_options="permissive").sort_by(ORDER[:1])
 
 
-def is_current(directory: Path) -> bool:
-    """Whether the tables hold the rows of the chunks that are committed now, and are what was written.
-
-    Args:
-        directory: the run directory.
-    """
-    return held(directory) == (True, [])
-
-
 def held(directory: Path) -> Held:
     """What the tables hold of the chunks that are committed now.
 

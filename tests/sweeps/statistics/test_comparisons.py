@@ -11,6 +11,10 @@ from sweeps.statistics import comparisons
 SCORES = np.array([0.91, 0.93, 0.92, 0.95, 0.91, 0.90, 0.94, 0.35, 0.96])
 
 
+def paired_p_value(first, second):
+    return float(comparisons.paired_p_values(first, second[None])[0])
+
+
 def test_mean_and_standard_error_against_scipy_and_by_hand():
     assert comparisons.mean(SCORES) == pytest.approx(7.77 / 9, rel=1e-15)
     # The same formula in another order of operations: a few roundings of float64.
@@ -178,15 +182,13 @@ def test_paired_p_value_against_scipy():
     rng = np.random.default_rng(1)
     first, second = rng.normal(size=(2, 8))
     # The same statistic in another order of operations.
-    assert comparisons.paired_p_value(first, second) == pytest.approx(
-        stats.ttest_rel(first, second).pvalue, rel=1e-12
-    )
+    assert paired_p_value(first, second) == pytest.approx(stats.ttest_rel(first, second).pvalue, rel=1e-12)
 
 
 def test_paired_p_value_where_the_test_has_no_spread():
-    assert comparisons.paired_p_value(np.array([1.0, 2.0]), np.array([1.0, 2.0])) == 1.0
-    assert comparisons.paired_p_value(np.array([1.0, 2.0]), np.array([0.0, 1.0])) == 0.0
-    assert comparisons.paired_p_value(np.array([1.0]), np.array([0.0])) == 1.0
+    assert paired_p_value(np.array([1.0, 2.0]), np.array([1.0, 2.0])) == 1.0
+    assert paired_p_value(np.array([1.0, 2.0]), np.array([0.0, 1.0])) == 0.0
+    assert paired_p_value(np.array([1.0]), np.array([0.0])) == 1.0
 
 
 def test_holm_on_a_worked_example():
@@ -234,7 +236,7 @@ def test_intervals_and_tests_over_folds_are_those_of_nadeau_and_bengio():
     statistic = differences.mean() / math.sqrt((1 / 10 + 1 / 9) * np.var(differences, ddof=1))
     (p_value,) = comparisons.paired_p_values(values, other[None], 1 / 9)
     assert p_value == pytest.approx(2 * stats.t.sf(abs(statistic), 9), rel=1e-12)
-    assert p_value > comparisons.paired_p_value(values, other)
+    assert p_value > paired_p_value(values, other)
 
 
 def test_what_independent_values_tell_apart_folds_may_not():
@@ -252,6 +254,6 @@ def test_the_corrected_test_rejects_equal_models_as_rarely_as_it_says():
         errors = np.stack(
             [[np.mean((own[fold == k] - own[fold != k].mean()) ** 2) for k in range(5)] for own in targets]
         )
-        naive += comparisons.paired_p_value(*errors) < 0.05
+        naive += paired_p_value(*errors) < 0.05
         corrected += comparisons.paired_p_values(errors[0], errors[1:], 1 / 4)[0] < 0.05
     assert corrected <= 300 * 0.05 + 4 * math.sqrt(300 * 0.05 * 0.95) and corrected < naive

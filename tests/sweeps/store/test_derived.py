@@ -5,6 +5,8 @@ import pytest
 from sweeps.store import chunks as store
 from sweeps.store import derived
 
+CURRENT = (True, [])  # whole, and no chunk beside
+
 
 def rows(ids, status="done"):
     return pa.table({"member": pa.array(ids, pa.int64()), "status": [status] * len(ids)})
@@ -43,17 +45,17 @@ def test_members_that_wait_have_rows_from_the_beginning(directory):
 
 def test_tables_are_read_only_while_they_are_those_of_the_chunks(directory):
     derived.derive(directory, 6, pending)
-    assert derived.is_current(directory)
+    assert derived.held(directory) == CURRENT
     commit(directory, [2, 3])
-    assert not derived.is_current(directory)
+    assert derived.held(directory) != CURRENT
     assert statuses(directory) == ["done"] * 4 + ["pending"] * 2
     derived.derive(directory, 6, pending)
-    assert derived.is_current(directory)
+    assert derived.held(directory) == CURRENT
     pq.write_table(rows(range(6)), directory / "members.parquet")  # not what the record says
-    assert not derived.is_current(directory)
+    assert derived.held(directory) != CURRENT
     derived.derive(directory, 6, pending)
     (directory / "chunks" / "0-0-0-10").rename(directory / "elsewhere")
-    assert not derived.is_current(directory)
+    assert derived.held(directory) != CURRENT
     assert statuses(directory) == ["pending"] * 2 + ["done"] * 2 + ["pending"] * 2
 
 
@@ -99,7 +101,7 @@ def test_of_chunks_that_the_tables_hold_none_is_opened(directory, opened, anew):
     assert set(opened) == {"run", "0-4-0-10"}
     before = [(directory / name).read_bytes() for name in derived.TABLES]
     derived.derive(directory, 6, pending, anew)
-    assert derived.is_current(directory)
+    assert derived.held(directory) == CURRENT
     tables = [pq.read_table(directory / name) for name in derived.TABLES]
     assert [(directory / name).read_bytes() for name in derived.TABLES] != before
     derived.derive(directory, 6, pending)
@@ -127,7 +129,7 @@ def test_tables_that_are_stale_or_damaged_are_left_for_the_chunks(directory, ope
     expected = {"a chunk is gone": [2.0, 3.0], "a chunk is another": [0.0, 1.0, 2.0, 3.0, 4.0]}
     assert losses(directory) == expected.get(fault, [0.0, 1.0, 2.0, 3.0]) and "0-2-0-10" in opened
     derived.derive(directory, 6, pending, anew=False)
-    assert derived.is_current(directory)
+    assert derived.held(directory) == CURRENT
 
 
 def test_a_damaged_chunk_that_the_tables_do_not_hold_is_said(directory):
@@ -160,11 +162,11 @@ def test_tables_are_extended_now_and_then(directory, monkeypatch):
     assert not (directory / derived.RECORD).exists()
     commit(directory, [2])
     extension.commit(6, pending)
-    assert derived.is_current(directory)
+    assert derived.held(directory) == CURRENT
     for member in (3, 4):
         commit(directory, [member])
         extension.commit(6, pending)
     assert len(derived.held(directory).missing) == 2  # it has just been done, and is no work by itself
     extension.due = 0.0
     extension.commit(6, pending)
-    assert derived.is_current(directory) and statuses(directory) == ["done"] * 5 + ["pending"]
+    assert derived.held(directory) == CURRENT and statuses(directory) == ["done"] * 5 + ["pending"]
