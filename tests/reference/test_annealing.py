@@ -91,7 +91,7 @@ LONG = pytest.mark.models
         ("Linear", MLP),
         pytest.param("Linear", Half, marks=LONG),
         pytest.param("Cosine", MLP, marks=LONG),
-        ("Steps", MLP),
+        pytest.param("Steps", MLP, marks=LONG),
     ],
 )
 def test_the_slope_and_the_rate_of_a_step_are_those_of_optax(kind, build, tmp_path):
