@@ -51,7 +51,7 @@ def test_what_readers_are_told_to_compile_with_cures_it():
     (block,) = [code for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "around =" in code]
     scope = {}
     exec(block, scope)
-    assert scope["around"] == {compiler.YNN_FUSIONS: ""}
+    assert scope["around"] == {compiler.YNN_FUSIONS: compiler.CONVOLUTIONS}
     assert error(scope["squares"](ROWS), SQUARES[2]) < 1e-6
 
 
@@ -86,10 +86,31 @@ def test_the_programs_of_a_population_compute_it_right(loop):
     )
 
 
+def test_convolutions_go_to_the_fast_library_and_come_out_right():
+    images, kernel = BATCH[:, :20, :20, None], np.linspace(-1, 1, 9 * 32, dtype=np.float32).reshape(3, 3, 1, 32)
+
+    def weighted(images, kernel):
+        layers = jax.lax.conv_general_dilated(
+            images, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+        return jnp.sum(layers**2, axis=(1, 2))
+
+    options = compiler.compiler_options(execute.make_mesh(jax.devices()[:1]))
+    compiled = jax.jit(weighted, compiler_options=options).lower(images, kernel).compile()
+    if platform.machine() == "x86_64" and version("jaxlib") in WRONG:
+        assert "__ynn_fusion" in str(compiled.as_text())
+    windows = np.lib.stride_tricks.sliding_window_view(images[..., 0].astype(float), (3, 3), axis=(1, 2))
+    layers = np.einsum("nijkl,klo->nijo", windows, kernel[:, :, 0].astype(float))
+    assert error(compiled(images, kernel), (layers**2).sum(axis=(1, 2))) < 1e-6
+
+
 def test_an_option_that_this_jaxlib_does_not_know_is_not_passed(monkeypatch):
-    assert not compiler.is_known("xla_cpu_no_such_option")
+    mesh = execute.make_mesh(jax.devices()[:1])
+    assert not compiler.is_known("xla_cpu_no_such_option", "")
+    monkeypatch.setattr(compiler, "CONVOLUTIONS", "NO_SUCH_VALUE")
+    assert compiler.compiler_options(mesh).get(compiler.YNN_FUSIONS, "") == ""
     monkeypatch.setattr(compiler, "YNN_FUSIONS", "xla_cpu_no_such_option")
-    assert "xla_cpu_no_such_option" not in compiler.compiler_options(execute.make_mesh(jax.devices()[:1]))
+    assert "xla_cpu_no_such_option" not in compiler.compiler_options(mesh)
 
 
 @pytest.mark.parametrize(("cores", "shared"), [(2, False), (64, True)])
