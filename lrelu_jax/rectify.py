@@ -190,22 +190,20 @@ def _leaky_along_x(x: Array, slope: Array | None, at_zero: Array | None, left: b
 
 def _along_x(left: bool, side: Array, slope: Array | None, at_zero: Array | None, dx: Array) -> Array:
     pieces = ((side <= ZERO, slope),) if left else ((side == NEGATIVE, slope), (side == ZERO, at_zero))
-    # The derivative first, then one product: in a select between products the transpose would multiply
+    # One product, with the whole derivative: in a select between products the transpose would multiply
     # the zeros of the branches not taken by NaN or infinity.
     derivative = _one_or_nan(side).astype(dx.dtype)
     for piece, value in pieces:
-        derivative = jnp.where(piece, 0 if value is None else value, derivative)
-    dy = derivative * dx
-    # A constant zero stops an infinite cotangent too, as in sqrt(relu(x)).
-    for piece, value in pieces:
-        if value is None:
-            dy = jnp.where(piece, 0, dy)
-    return dy
+        if value is None:  # a constant zero stops an infinite cotangent too, as in sqrt(relu(x))
+            dx = jnp.where(piece, 0, dx)
+        else:
+            derivative = jnp.where(piece, value, derivative)
+    return derivative * dx
 
 
 def _one_or_nan(side: Array) -> Float[Array, "..."]:
     """NaN at NaN and 1 elsewhere; of words, since checks for NaN would report the constant."""
-    words = jnp.where(side == NAN, np.int32(0x7FC00000), np.int32(0x3F800000))
+    words = jnp.where(side >= NAN, np.int32(0x7FC00000), np.int32(0x3F800000))
     return lax.bitcast_convert_type(words, jnp.float32)
 
 

@@ -10,16 +10,16 @@ NEGATIVE, ZERO, POSITIVE, NAN = -1, 0, 1, 2
 
 
 def branch(x: Float[Array, "*shape"]) -> Int8[Array, "*shape"]:
-    """Which piece of a rectifier each element is on: NEGATIVE, ZERO, POSITIVE or NAN, in one byte."""
+    """Which piece each element is on, in one byte: NEGATIVE, ZERO, POSITIVE, or NAN or more."""
     # Sums, not selects between constants: a differentiated scan makes those whole arrays, read at each step.
     nan = jnp.isnan(x).astype(jnp.int8)
-    return is_positive(x).astype(jnp.int8) - is_negative(x).astype(jnp.int8) + nan + nan
+    return _above(x).astype(jnp.int8) - _below(x).astype(jnp.int8) + nan + nan + nan
 
 
 def positive_branch(x: Float[Array, "*shape"]) -> Int8[Array, "*shape"]:
     """`branch`, but with ZERO for NEGATIVE too, which is cheaper."""
     nan = jnp.isnan(x).astype(jnp.int8)
-    return is_positive(x).astype(jnp.int8) + nan + nan
+    return _above(x).astype(jnp.int8) + nan + nan
 
 
 def is_positive(x: Float[Array, "*shape"]) -> Bool[Array, "*shape"]:

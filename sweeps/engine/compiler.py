@@ -28,8 +28,10 @@ def compiler_options(mesh: Mesh) -> dict[str, Any]:
     """
     if mesh.devices.flat[0].platform != "cpu":
         return {}
-    right = [value for value in (CONVOLUTIONS, "") if is_known(YNN_FUSIONS, value)]
-    options: dict[str, Any] = {YNN_FUSIONS: value for value in right[:1]}
+    options: dict[str, Any] = {}
+    for value in ("", CONVOLUTIONS):
+        if is_known(YNN_FUSIONS, value):
+            options[YNN_FUSIONS] = value
     if mesh.size >= cpu_cores():
         options["xla_disable_hlo_passes"] = "cpu-parallel-task-assigner"
     return options

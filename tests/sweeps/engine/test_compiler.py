@@ -87,7 +87,10 @@ def test_the_programs_of_a_population_compute_it_right(loop):
 
 
 def test_convolutions_go_to_the_fast_library_and_come_out_right():
-    images, kernel = BATCH[:, :20, :20, None], np.linspace(-1, 1, 9 * 32, dtype=np.float32).reshape(3, 3, 1, 32)
+    images, kernel = (
+        BATCH[:, :20, :20, None],
+        np.linspace(-1, 1, 9 * 32, dtype=np.float32).reshape(3, 3, 1, 32),
+    )
 
     def weighted(images, kernel):
         layers = jax.lax.conv_general_dilated(
