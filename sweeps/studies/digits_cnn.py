@@ -4,9 +4,9 @@ The claims are those of `digits-mlp`: the slope of Leaky ReLU must be tuned, and
 Measured: test accuracy of two convolutions of 3x3 with 16 and 32 channels, each with Leaky ReLU and
 max-pooling; 7 slopes from 0 (ReLU) to 0.5, 12 seeds each; the best slope and 0.01 again on 24 fresh seeds.
 
-Found here: 0.5 came out best, but on fresh seeds its accuracy is that of 0.01 within half a point (+0.10,
--0.09 to +0.30), so it need not be tuned. Whether another slope than 0.01 or 0.1 does better by half a point
-cannot be told (+0.23, -0.13 to +0.60, and +0.25, -0.16 to +0.67, for 12 comparisons together).
+Found here with 25 seeds and 50 fresh ones: 0.2 came out best, but on fresh seeds its accuracy is that of 0.01
+within half a point (+0.02, -0.08 to +0.12), so it need not be tuned. No slope is better than 0.1 by half a
+point (0.2: +0.19, -0.06 to +0.44); for 0.01 that cannot be told (+0.27, -0.06 to +0.59, for 12 comparisons).
 """
 
 import dataclasses

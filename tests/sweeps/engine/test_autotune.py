@@ -14,6 +14,7 @@ from sweeps.errors import StudyError
 from sweeps.host.progress import Display
 from sweeps.host.signals import Signals
 from sweeps.members.population import populate
+from sweeps.ops.convolution import conv_general_dilated
 from tests.sweeps import plain
 
 NUMBERS = 500  # of a member's state, and as many of what it remembers
@@ -59,6 +60,37 @@ def test_memory_of_a_program_is_linear_in_its_width():
 def nothing_is_known(monkeypatch):
     """What other tests measured is not looked at."""
     monkeypatch.setattr(measurements, "recall", lambda name: None)
+
+
+@pytest.mark.parametrize(
+    ("convolve", "groups", "slow"),
+    [
+        (conv_general_dilated, 1, False),
+        (jax.lax.conv_general_dilated, 1, True),
+        (conv_general_dilated, 5, True),
+    ],
+    ids=["lowered", "jax.lax", "grouped"],
+)
+def test_steps_from_the_host_are_tried_where_a_loop_may_slow_a_convolution(
+    convolve, groups, slow, nothing_is_known
+):
+    kernel = jnp.ones((3, 3, 5 // groups, 5))
+
+    def loss(x):
+        images = x.reshape(1, 10, 10, 5)
+        layers = convolve(
+            images,
+            kernel,
+            (1, 1),
+            "SAME",
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            feature_group_count=groups,
+        )
+        return jnp.mean(layers**2)
+
+    study = study_of(trial=trial_of(jax.grad(loss)), space={"seed": range(2)})
+    tried = prepare(examine(study, populate(study, None, 0)), 0).choice.measurements
+    assert ("host" in {each.loop for each in tried}) == slow
 
 
 def test_a_width_that_does_not_fit_is_halved_before_it_is_run(monkeypatch, nothing_is_known):
