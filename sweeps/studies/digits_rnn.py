@@ -5,9 +5,9 @@ Measured: test accuracy of one recurrent layer of 64 Leaky ReLU units, whose rec
 identity (Le, Jaitly and Hinton, 2015), which reads one row of the image per step; 8 slopes from 0 (ReLU) to
 0.5, 16 seeds each; the best slope and 0.01 again on 32 fresh seeds.
 
-Found here with 82 seeds and 164 fresh ones: 0.1 came out best, but on fresh seeds its accuracy is that of 0.01
-within half a point (-0.05, -0.16 to +0.07), so it need not be tuned. No slope is better than 0.01 or 0.1 by
-half a point (+0.21, -0.02 to +0.44, and 0.00, -0.24 to +0.23, for 14 comparisons together).
+Found here with 82 seeds and 164 fresh ones: 0.1 came out best, but on fresh seeds its accuracy is that of
+0.01 within half a point (-0.05, -0.16 to +0.07), so it need not be tuned. No slope is better than 0.01 or 0.1
+by half a point (+0.21, -0.02 to +0.44, and 0.00, -0.24 to +0.23, for 14 comparisons together).
 """
 
 import dataclasses
