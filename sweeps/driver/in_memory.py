@@ -41,7 +41,7 @@ def run_in_memory(prepared: Prepared, written: dict[str, Any], display: Display,
         tables.append(failed_rows(population, chunk.members, metric))
         errors.update(dict.fromkeys(chunk.members.tolist(), why.error))
 
-    chunks = buildable(prepared.chunks, prepared.failures, leave, display)
+    chunks = buildable(prepared.chunks, prepared.plan.failures, leave, display)
     train_one = functools.partial(
         train, pace=Pace(chunk.group for chunk in chunks), display=display, signals=signals, place=None
     )

@@ -14,7 +14,7 @@ from sweeps.data.streams import check_readings
 from sweeps.driver.in_memory import run_in_memory
 from sweeps.driver.rounds import run_on_disk
 from sweeps.driver.unchanged import refuse_other_code, refuse_other_settings
-from sweeps.engine.plan import Began, Examined, Plan, examine, plan_of, prepare, recorded_plan
+from sweeps.engine.plan import Examined, Plan, examine, prepare, recorded_plan
 from sweeps.engine.rows import failed_rows, pending_rows
 from sweeps.errors import StudyError
 from sweeps.executors.choosing import choosing
@@ -82,7 +82,7 @@ def begin(
         if out is None and alone and session.signals.deadline == math.inf:
             root_seed = request.sampling.root_seed
             prepared = prepare(examined, root_seed, session.devices, members_per_chunk, say=display.doing)
-            written |= recorded_plan(plan_of(prepared))
+            written |= recorded_plan(prepared.plan, request.population)
             return _ended(run_in_memory(prepared, written, display, session.signals), display)
         with contextlib.ExitStack() as last:
             temporary = None if out else last.enter_context(tempfile.TemporaryDirectory())
@@ -93,7 +93,7 @@ def begin(
             try:
                 with _trainer(session, examined, request, lock, display) as trainer:
                     plan = trainer.plan(members_per_chunk, None)
-                    written |= recorded_plan(plan)
+                    written |= recorded_plan(plan, request.population)
                     store.write_manifest(directory, written)
                     run_on_disk(plan, request, lock, display, trainer.train)
             except StudyError:
@@ -278,12 +278,12 @@ def go_on(
         display.lead(committed_lead(directory, recorded), request.study.mode)
         before, began = recorded["numerical_setting"], None
         if recorded["plan"] is not None:
-            began = Began(before["devices"], recorded["plan"]["members_per_chunk"], before["loop"])
+            began = Plan(before["devices"], recorded["plan"]["members_per_chunk"], before["loop"])
         cores = before["devices"] if began is not None and before["platform"] == "cpu" else None
         with _trainer(session, examined, request, lock, display, cores) as trainer:
             plan = trainer.plan(recorded["members_per_chunk"], began)
             if began is None:
-                store.write_manifest(directory, recorded | recorded_plan(plan))
+                store.write_manifest(directory, recorded | recorded_plan(plan, request.population))
             else:
                 _say_setting(before, plan, display)
             run_on_disk(plan, request, lock, display, trainer.train)

@@ -38,7 +38,7 @@ def report_plan(prepared: Prepared, members: int, member_steps: int) -> list[tup
             "members per chunk",
             f"{chunks[0].width}, {chunks[0].width // mesh.size} per device; {len(chunks)} chunks",
         ),
-        ("loop", choice.loop),
+        ("loop", choice.best.loop),
     ]
     if choice.memory is not None:
         rows.append(("memory per member", f"{choice.memory.per_member / 2**10:.1f} KiB on its device"))
@@ -46,7 +46,7 @@ def report_plan(prepared: Prepared, members: int, member_steps: int) -> list[tup
     rows.append(("states of all", f"up to {state:.1f} MiB on the disk, if they are kept (--keep-states)"))
     # Only the scan is one program whose memory the compiler counts; a step from the host needs no more.
     needed = max(
-        each.bytes_per_device for each in choice.measurements if each.per_device == choice.per_device
+        each.bytes_per_device for each in choice.measurements if each.per_device == choice.best.per_device
     )
     rows.append(("memory per device", f"{needed / 2**20:.1f} MiB"))
     for measured in choice.measurements:
@@ -59,7 +59,7 @@ def report_plan(prepared: Prepared, members: int, member_steps: int) -> list[tup
             )
         )
     share = f" of {full:,} ({100 * member_steps / full:.0f} %)" if member_steps < full else ""
-    for group, failure in prepared.failures.items():
+    for group, failure in prepared.plan.failures.items():
         static = {
             name: value for name, value in population.statics[group].items() if name in population.swept
         }

@@ -178,7 +178,7 @@ class _Ready(NamedTuple):
 
 
 def _ready(prepared: Prepared, chunk: Chunk, place: Place | None) -> _Ready:
-    bench, loop = prepared.bench, prepared.choice.loop
+    bench, loop = prepared.bench, prepared.plan.loop
     directory = None if place is None else place.directory
     population, digest = prepared.notice(prepared.population, chunk.group, directory)
     program = program_of(prepared.study, population.statics[chunk.group], bench.mesh, loop, digest)

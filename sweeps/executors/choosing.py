@@ -15,7 +15,7 @@ from sweeps.engine import autotune, measurements
 from sweeps.engine import chunks as planning
 from sweeps.engine.chunks import SECONDS_BY_WORKER, Chunk, Measurement
 from sweeps.engine.failure import check_group
-from sweeps.engine.plan import Began, Plan, Prepared, predicted_seconds
+from sweeps.engine.plan import Plan, Prepared, predicted_seconds
 from sweeps.errors import StudyError
 from sweeps.executors.dispatcher import Crew
 from sweeps.executors.executor import Executor, Finished
@@ -44,7 +44,7 @@ class Choosing:
         self.alone, self.last = alone, last
         self.trainer: Executor = alone
 
-    def plan(self, members_per_chunk: int | None, began: Began | None) -> Plan:
+    def plan(self, members_per_chunk: int | None, began: Plan | None) -> Plan:
         """Measures and cuts, in this process and, if that is worth its time, in workers.
 
         Args:
@@ -173,10 +173,10 @@ def _said(share: float) -> str:
     return f"one per core takes {share:.2f} of one process's time, as measured"
 
 
-def _alike(prepared: Prepared, workers: int) -> Began:
+def _alike(prepared: Prepared, workers: int) -> Plan:
     """What workers measure: the width and the loop that one device of this process runs, and no others."""
-    largest, choice = int(np.bincount(prepared.population.groups).max()), prepared.choice
-    return Began(1, planning.balanced(largest, choice.per_device, workers), choice.loop)
+    largest, best = int(np.bincount(prepared.population.groups).max()), prepared.choice.best
+    return Plan(1, planning.balanced(largest, best.per_device, workers), best.loop)
 
 
 def _check_program(alone: Alone, crew: Crew) -> None:
@@ -199,12 +199,12 @@ def _share(prepared: Prepared, crew: Crew) -> float:
 
     That is measured again: it may be remembered from an hour when other things kept the cores busy.
     """
-    pattern, bench, chosen = crew.pattern, prepared.bench, prepared.choice.candidate
-    assert pattern is not None  # they have planned
+    plan, bench, chosen = crew.common, prepared.bench, prepared.choice.best
+    assert plan is not None  # they have planned
     crew.rest()
     now = autotune.measure(bench, chosen.loop, chosen.per_device, math.inf)
-    steps, width = prepared.study.steps, pattern.setting["members_per_device"]
-    theirs = Measurement(width, pattern.loop, pattern.seconds_per_step, 0.0, 0)
+    steps, width = prepared.study.steps, plan.setting["members_per_device"]
+    theirs = Measurement(width, plan.loop, plan.seconds_per_step, 0.0, 0)
     here = planning.cost(now, bench.chunk_seconds / steps) / bench.mesh.size
     return planning.cost(theirs, SECONDS_BY_WORKER / steps) / crew.pool.room() / here
 

@@ -9,7 +9,7 @@ from typing import Any
 from sweeps.engine.chunks import Chunk
 from sweeps.engine.commit import give_up
 from sweeps.engine.failure import Failure
-from sweeps.engine.plan import Began, Examined, Plan
+from sweeps.engine.plan import Examined, Plan
 from sweeps.errors import StudyError
 from sweeps.executors.assignment import Assignment, Hand, Task, again
 from sweeps.executors.executor import Finished
@@ -17,7 +17,7 @@ from sweeps.executors.inline import say_failure
 from sweeps.executors.pool import Died, Failed, Pool
 from sweeps.executors.processes import Processes
 from sweeps.executors.ray_cluster import Ray
-from sweeps.executors.worker import Job, Outcome, Pattern
+from sweeps.executors.worker import Job, Outcome
 from sweeps.host.compilation import count_elsewhere
 from sweeps.host.progress import Display, Running
 from sweeps.host.signals import Signals
@@ -85,9 +85,9 @@ class Crew:
         self.count = self.false_starts = 0
         self.patience = time.monotonic() + PATIENCE_SECONDS
         self.looked = 0.0
-        self.pattern: Pattern | None = None
+        self.common: Plan | None = None  # by which all train, as the first of them has measured
 
-    def plan(self, members_per_chunk: int | None, began: Began | None) -> Plan:
+    def plan(self, members_per_chunk: int | None, began: Plan | None) -> Plan:
         """Lets workers measure, and returns the plan of the first that has.
 
         Args:
@@ -97,7 +97,7 @@ class Crew:
         Raises:
             StudyError: workers do not start, or cannot plan.
         """
-        while self.pattern is None:
+        while self.common is None:
             self._staff(len(self.request.population))
             # All measure, so that each has compiled what it needs when the first says how to go on.
             for hand in self.idle:
@@ -106,8 +106,7 @@ class Crew:
             self.idle.clear()
             self._say_phase()
             self._wait()
-        devices, most, setting = self.pattern.devices, self.pattern.most, self.pattern.setting
-        return Plan(self.request.population, devices, most, setting, self.failures)
+        return self.common
 
     def rest(self) -> None:
         """Waits until no worker measures any more."""
@@ -148,7 +147,7 @@ class Crew:
             self._staff(len(waiting) + len(self.running))
             while waiting and self.idle:
                 hand, task = self.idle.pop(), waiting.popleft()
-                found = self.pool.call(hand.worker, "train", self.pattern, shared[0], task.chunk, shared[1])
+                found = self.pool.call(hand.worker, "train", self.common, shared[0], task.chunk, shared[1])
                 self.running[found] = Assignment(hand, task)
             for reference in self._wait():
                 assignment = self.running.pop(reference)
@@ -207,9 +206,9 @@ class Crew:
     def _hear(self, reference: Any, hand: Hand) -> None:
         """Takes what a worker has measured for the plan, if it is the first."""
         try:
-            found = self.pool.answer(reference)
-            count_elsewhere(found.programs)
-            self.pattern = self.pattern or found
+            plan, programs = self.pool.answer(reference)
+            count_elsewhere(programs)
+            self.common = self.common or plan._replace(failures=self.failures)
             self.idle.append(hand)
         except Died as error:
             self._false_start(hand, error)
@@ -223,7 +222,7 @@ class Crew:
             if time.monotonic() - hand.since > limit:
                 del self.measuring[reference]
                 self._dismiss(hand)
-                if self.pattern is None and not self.measuring:
+                if self.common is None and not self.measuring:
                     raise StudyError(
                         f"No worker has planned the study in {limit:.0f} s. Does a function of the trial "
                         f"wait for something?"
@@ -272,13 +271,13 @@ class Crew:
             self.display.finish(chunk.name, len(chunk.members), chunk.steps, outcome.diverged, last)
             finished(chunk)
             return []
-        assert self.pattern is not None  # it was planned
-        parts = again(task, why, self.pattern.devices, self.executor.attempts)
+        assert self.common is not None  # it was planned
+        parts = again(task, why, self.common.devices, self.executor.attempts)
         if why.fatal and task.attempts + 1 >= self.executor.attempts:
             raise StudyError(why.error)
         say_failure(self.display, task, why, parts)
         if not parts:
-            metric, setting = self.request.study.metric, self.pattern.setting
+            metric, setting = self.request.study.metric, self.common.setting
             give_up(self.directory, population, chunk, metric, setting, why)
         return parts[::-1]
 
@@ -311,8 +310,8 @@ class Crew:
             return float(self.executor.time_limit)
         if evaluating:
             return SILENCE
-        assert self.pattern is not None  # it was planned
-        expected = self.pattern.compile_seconds + chunk.steps * self.pattern.seconds_per_step
+        assert self.common is not None  # it was planned
+        expected = self.common.compile_seconds + chunk.steps * self.common.seconds_per_step
         return LEAST_LIMIT + LIMIT_FACTOR * expected
 
     def _dismiss(self, hand: Hand) -> None:

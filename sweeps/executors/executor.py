@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from sweeps.engine.chunks import Chunk
-from sweeps.engine.plan import Began, Plan
+from sweeps.engine.plan import Plan
 from sweeps.members.population import Population
 
 Finished = Callable[[Chunk], None]
@@ -14,7 +14,7 @@ Trainer = Callable[[Population, list[Chunk], Mapping[int, int], Finished], None]
 class Executor(Protocol):
     """This process, workers, or whichever of them is faster."""
 
-    def plan(self, members_per_chunk: int | None, began: Began | None) -> Plan:
+    def plan(self, members_per_chunk: int | None, began: Plan | None) -> Plan:
         """Measures and cuts.
 
         Args:

@@ -10,7 +10,7 @@ import jax
 from sweeps.engine.chunks import SECONDS_ON_DISK, Chunk, halved
 from sweeps.engine.commit import Handover, give_up
 from sweeps.engine.failure import CALLBACK, Failure, diagnose, settle
-from sweeps.engine.plan import Began, Examined, Plan, Prepared, plan_of, prepare
+from sweeps.engine.plan import Examined, Plan, Prepared, prepare
 from sweeps.engine.training import Pace, Place, Trained, train
 from sweeps.executors.assignment import Task, again
 from sweeps.executors.executor import Finished
@@ -52,7 +52,7 @@ class Alone:
         writer = Writer(directory, 60 * request.checkpoint_minutes)
         self.place = Place(directory, writer, lock, request.keep_states)
 
-    def plan(self, members_per_chunk: int | None, began: Began | None) -> Plan:
+    def plan(self, members_per_chunk: int | None, began: Plan | None) -> Plan:
         """Measures and cuts.
 
         Args:
@@ -68,7 +68,7 @@ class Alone:
             self.examined, self.request.sampling.root_seed, self.devices, members_per_chunk, began=began,
             chunk_seconds=SECONDS_ON_DISK, say=say,
         )  # fmt: skip
-        plan = plan_of(self.prepared)
+        plan = self.prepared.plan
         if began is None and plan.devices < len(self.devices or jax.devices()):
             self.display.note(f"{plan.devices} of the devices are used: there are no more members in a group")
         return plan
@@ -92,8 +92,8 @@ class Alone:
         )  # fmt: skip
 
         def leave(chunk: Chunk, why: Failure) -> None:
-            study, setting = self.request.study, plan_of(self.prepared).setting
-            give_up(self.place.directory, population, chunk, study.metric, setting, why)
+            metric, setting = self.request.study.metric, self.prepared.plan.setting
+            give_up(self.place.directory, population, chunk, metric, setting, why)
 
         self.pace.groups.update(chunk.group for chunk in chunks)
         handover = Handover(self.request.study, self.place.directory, self.request.keep_best, finished)
