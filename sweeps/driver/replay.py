@@ -95,7 +95,7 @@ def replay(directory: str | Path, member: int, study: Study, *, progress: bool =
             mesh, group = prepared.bench.mesh, int(population.groups[member])
             width, steps = per_device * mesh.size, store.interval(folder)
             chunk = Chunk(group, np.asarray([member]), width, steps.start, steps.stop)
-            trained.append(train(prepared, chunk, Pace(), display, signals, place))
+            trained.append(train(prepared, population, chunk, Pace(), display, signals, place))
             if trained[-1].checkpoint is not None:  # the next round begins from it
                 checkpoints.save(place.directory, chunk.name, trained[-1].checkpoint)
             now.append(manifest.setting(mesh, setting["loop"], per_device))

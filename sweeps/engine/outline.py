@@ -16,8 +16,8 @@ def report_plan(prepared: Prepared, members: int, member_steps: int) -> list[tup
         members: how many members the run will have in all.
         member_steps: how many steps they are trained together.
     """
-    population, chunks, choice = prepared.population, prepared.chunks, prepared.choice
-    mesh, study = prepared.bench.mesh, prepared.study
+    bench, chunks, choice = prepared.bench, prepared.chunks, prepared.choice
+    mesh, study, population = bench.mesh, bench.study, bench.population
     full = members * study.steps
     seconds = predicted_seconds(prepared, member_steps)
     seeds, folds = len(np.unique(population.seeds)), repeats(study, 1)
@@ -42,7 +42,7 @@ def report_plan(prepared: Prepared, members: int, member_steps: int) -> list[tup
     ]
     if choice.memory is not None:
         rows.append(("memory per member", f"{choice.memory.per_member / 2**10:.1f} KiB on its device"))
-    state = state_bytes(prepared.bench) * members / 2**20
+    state = state_bytes(bench) * members / 2**20
     rows.append(("states of all", f"up to {state:.1f} MiB on the disk, if they are kept (--keep-states)"))
     # Only the scan is one program whose memory the compiler counts; a step from the host needs no more.
     needed = max(

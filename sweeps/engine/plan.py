@@ -73,17 +73,13 @@ class Prepared(NamedTuple):
     """A study that is checked and planned, with nothing trained.
 
     Attributes:
-        study: the study.
-        population: its members.
-        bench: the devices, and what all members share on them.
+        bench: the study, its first members, the devices, and what all members share on them.
         choice: what was measured.
         plan: the plan.
         chunks: what it cuts all members into.
         notice: looks at a static group before it is trained.
     """
 
-    study: Study
-    population: Population
     bench: Bench
     choice: Choice
     plan: Plan
@@ -122,7 +118,7 @@ def examine(study: Study, population: Population, most: int = CHECKED_GROUPS) ->
     sizes = np.bincount(population.groups)[: len(looked.programs)]
     sizes[list(looked.failures)] = 0
     if (first := looked.first) is not None and not sizes.any():
-        raise first if isinstance(first, StudyError) else _unusable(study, population, first) from first
+        raise first if isinstance(first, StudyError) else _unusable(population, first) from first
     digests = {"data": data_digest(study.trial.data, population.membership), "programs": looked.programs}
     return Examined(study, population, digests, looked.failures, int(sizes.argmax()))
 
@@ -152,7 +148,7 @@ def _look(study: Study, population: Population, most: int) -> _Looked:
     return looked
 
 
-def _unusable(study: Study, population: Population, error: Exception) -> StudyError:
+def _unusable(population: Population, error: Exception) -> StudyError:
     """What is said of a study whose functions raise for every configuration."""
     groups = len(population.statics)
     every = f" in each of {groups} static groups" if groups > 1 else ""
@@ -216,7 +212,7 @@ def prepare(
     setting = manifest.setting(mesh, best.loop, max(chunk.width for chunk in chunks) // mesh.size)
     plan = Plan(mesh.size, most, best.loop, setting, best.seconds_per_step, best.compile_seconds, failures)
     notice = noticing(study, examined.digests["programs"])
-    return Prepared(study, population, bench, choice, plan, chunks, notice)
+    return Prepared(bench, choice, plan, chunks, notice)
 
 
 def _sizes(examined: Examined, failures: Mapping[int, Failure]) -> np.ndarray:
@@ -251,7 +247,7 @@ def _chosen(
             failures[bench.group] = describe(error)
             sizes = _sizes(examined, failures)[: len(examined.digests["programs"])]
             if not sizes.any():
-                refused = _unusable(examined.study, examined.population, error)
+                refused = _unusable(examined.population, error)
                 raise error if isinstance(error, StudyError) else refused from error
             bench = _of_group(bench, examined, int(sizes.argmax()))
 
@@ -280,8 +276,8 @@ def predicted_seconds(prepared: Prepared, member_steps: int) -> float:
         prepared: a study that was measured.
         member_steps: how many steps the members of the run are trained together.
     """
-    study, population, chosen = prepared.study, prepared.population, prepared.choice.best
+    bench, population, chosen = prepared.bench, prepared.bench.population, prepared.choice.best
     # A padded row takes as long as a member does.
     rows_trained = sum(chunk.width for chunk in prepared.chunks) / len(population) * member_steps
-    per_row = planning.cost(chosen, prepared.bench.chunk_seconds / study.steps) / prepared.bench.mesh.size
+    per_row = planning.cost(chosen, bench.chunk_seconds / bench.study.steps) / bench.mesh.size
     return rows_trained * per_row + len(population.statics) * chosen.compile_seconds

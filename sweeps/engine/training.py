@@ -80,6 +80,7 @@ class Trained(NamedTuple):
 @non_finite_allowed()
 def train(
     prepared: Prepared,
+    population: Population,
     chunk: Chunk,
     pace: Pace,
     display: Display,
@@ -91,7 +92,8 @@ def train(
 
     Args:
         prepared: the study.
-        chunk: the members.
+        population: all members so far.
+        chunk: those to train.
         pace: how fast steps are.
         display: what a person sees.
         signals: what is held back; delivered between spans, when a checkpoint has been written.
@@ -101,8 +103,8 @@ def train(
     Raises:
         StudyError: the states that the chunk begins from are gone, or the study's code has changed.
     """
-    study, bench, count = prepared.study, prepared.bench, len(chunk.members)
-    ready = _ready(prepared, chunk, place)
+    study, bench, count = prepared.bench.study, prepared.bench, len(chunk.members)
+    ready = _ready(prepared, population, chunk, place)
     step, evaluations, carry, setting, watch = _first(ready, prepared, chunk, place, sources or {}, display)
     feed, loss = _feed(bench), float("nan")
     said = {"chunk": chunk.name, "members": count, "steps": chunk.stop}
@@ -152,7 +154,7 @@ def train(
         pace.evaluated(watch.lap)
         if step > chunk.start:  # otherwise it is there
             evaluations.append((step, found))
-            display.lead(_lead(study, ready.population, chunk, carry, evaluations), study.mode)
+            display.lead(_lead(study, population, chunk, carry, evaluations), study.mode)
         if new:
             display.compiled()
         new = False
@@ -162,30 +164,29 @@ def train(
             loss = float(np.mean(losses[np.isfinite(losses)])) if np.isfinite(losses).any() else float("nan")
     _say_problem(display, place)
     state = keep() if place is not None and (chunk.stop < study.steps or place.keeps_states) else None
-    trained = _trained(study, ready, chunk, carry, evaluations)
+    trained = _trained(study, population, chunk, setting, carry, evaluations)
     diverged = trained.members["status"].to_pylist().count(Status.DIVERGED)
     display.finish(chunk.name, count, chunk.steps, diverged, chunk.stop == study.steps)
-    return trained._replace(setting=setting, checkpoint=state, seconds=watch.seconds)
+    return trained._replace(checkpoint=state, seconds=watch.seconds)
 
 
 class _Ready(NamedTuple):
     """What trains a chunk: its members on the devices, and their program."""
 
-    population: Population
     program: execute.Program
     members: execute.Members
     setting: dict[str, Any]
 
 
-def _ready(prepared: Prepared, chunk: Chunk, place: Place | None) -> _Ready:
+def _ready(prepared: Prepared, population: Population, chunk: Chunk, place: Place | None) -> _Ready:
     bench, loop = prepared.bench, prepared.plan.loop
     directory = None if place is None else place.directory
-    population, digest = prepared.notice(prepared.population, chunk.group, directory)
-    program = program_of(prepared.study, population.statics[chunk.group], bench.mesh, loop, digest)
+    population, digest = prepared.notice(population, chunk.group, directory)
+    program = program_of(bench.study, population.statics[chunk.group], bench.mesh, loop, digest)
     ids = np.resize(chunk.members, chunk.width)  # rows past the members repeat them, and are dropped
     members = placed(population, bench.mesh, ids)
     setting = manifest.setting(bench.mesh, loop, chunk.width // bench.mesh.size)
-    return _Ready(population, program, members, setting)
+    return _Ready(program, members, setting)
 
 
 def _first(
@@ -202,7 +203,7 @@ def _first(
         place.writer.begin()
         found = _find(chunk, place.directory, sources, display)
     if found is None:
-        carry = ready.program.init(bench.root, ready.members, example_batch(prepared.study))
+        carry = ready.program.init(bench.root, ready.members, example_batch(bench.study))
         return 0, [], carry, setting, Stopwatch()
     if found.setting != setting:
         setting = setting | {"until_step": {str(found.step): found.setting}}
@@ -211,16 +212,21 @@ def _first(
 
 
 def _trained(
-    study: Study, ready: _Ready, chunk: Chunk, carry: execute.Carry, evaluations: Evaluations
+    study: Study,
+    population: Population,
+    chunk: Chunk,
+    setting: dict[str, Any],
+    carry: execute.Carry,
+    evaluations: Evaluations,
 ) -> Trained:
     """The rows of a chunk at the end of its interval."""
     diverged_at = np.asarray(carry.diverged_at)[: len(chunk.members)]
     alive, last = diverged_at == execute.ALIVE, chunk.stop == study.steps
     status = np.where(alive, Status.DONE if last else Status.RUNNING, Status.DIVERGED)
     return Trained(
-        members=member_rows(ready.population, chunk.members, status, diverged_at),
+        members=member_rows(population, chunk.members, status, diverged_at),
         metrics=metric_rows(chunk.members, diverged_at, evaluations),
-        setting=ready.setting,
+        setting=setting,
         final=np.where(alive, _scores(study, evaluations), np.nan),
         checkpoint=None,
         carry=carry if last else None,

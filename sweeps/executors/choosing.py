@@ -119,7 +119,8 @@ def worth_measuring(prepared: Prepared, request: Request, seconds: float = math.
         request: what was asked for.
         seconds: how long the run may take.
     """
-    bench, cores, study = prepared.bench, cpu_cores(), prepared.study
+    bench, cores = prepared.bench, cpu_cores()
+    study, population = bench.study, bench.population
     if not prepared.choice.measurements or sys.platform != "linux" or cores == 1 or bench.accelerated:
         return False
     if bench.mesh.size != len(jax.devices()) or not _devices_are_usual(cores):
@@ -130,10 +131,10 @@ def worth_measuring(prepared: Prepared, request: Request, seconds: float = math.
     if min(predicted_seconds(prepared, request.member_steps), seconds) < LONG_SECONDS:
         return False
     held = sum(leaf.nbytes for leaf in jax.tree.leaves((bench.train, bench.evaluation)))
-    if int(np.bincount(prepared.population.groups).max()) < 2 * cores or held * cores > free_ram() / 4:
+    if int(np.bincount(population.groups).max()) < 2 * cores or held * cores > free_ram() / 4:
         return False
     # What a callback does, such as printing or counting, is meant for this process.
-    return not check_group(study, prepared.population, bench.group).calls_back
+    return not check_group(study, population, bench.group).calls_back
 
 
 def _devices_are_usual(cores: int) -> bool:
@@ -175,7 +176,7 @@ def _said(share: float) -> str:
 
 def _alike(prepared: Prepared, workers: int) -> Plan:
     """What workers measure: the width and the loop that one device of this process runs, and no others."""
-    largest, best = int(np.bincount(prepared.population.groups).max()), prepared.choice.best
+    largest, best = int(np.bincount(prepared.bench.population.groups).max()), prepared.choice.best
     return Plan(1, planning.balanced(largest, best.per_device, workers), best.loop)
 
 
@@ -203,7 +204,7 @@ def _share(prepared: Prepared, crew: Crew) -> float:
     assert plan is not None  # they have planned
     crew.rest()
     now = autotune.measure(bench, chosen.loop, chosen.per_device, math.inf)
-    steps, width = prepared.study.steps, plan.setting["members_per_device"]
+    steps, width = bench.study.steps, plan.setting["members_per_device"]
     theirs = Measurement(width, plan.loop, plan.seconds_per_step, 0.0, 0)
     here = planning.cost(now, bench.chunk_seconds / steps) / bench.mesh.size
     return planning.cost(theirs, SECONDS_BY_WORKER / steps) / crew.pool.room() / here

@@ -1,7 +1,6 @@
 """Chunks trained in this process, one after the other."""
 
 import collections
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -84,12 +83,11 @@ class Alone:
             sources: members that go on from another's state, and whose.
             finished: called with every chunk that is committed.
         """
-        bench = self.prepared.bench._replace(population=population)
-        now = self.prepared._replace(population=population, bench=bench)
-        train_one = functools.partial(
-            train, pace=self.pace, display=self.display, signals=self.signals, place=self.place,
-            sources=sources,
-        )  # fmt: skip
+
+        def train_one(chunk: Chunk) -> Trained:
+            return train(
+                self.prepared, population, chunk, self.pace, self.display, self.signals, self.place, sources
+            )
 
         def leave(chunk: Chunk, why: Failure) -> None:
             metric, setting = self.request.study.metric, self.prepared.plan.setting
@@ -98,7 +96,9 @@ class Alone:
         self.pace.groups.update(chunk.group for chunk in chunks)
         handover = Handover(self.request.study, self.place.directory, self.request.keep_best, finished)
         try:
-            train_all(now, chunks, train_one, handover.add, leave, self.display, self.signals)
+            train_all(
+                self.prepared, population, chunks, train_one, handover.add, leave, self.display, self.signals
+            )
         finally:  # also after Ctrl-C
             with self.signals.held():
                 handover.flush()
@@ -106,8 +106,9 @@ class Alone:
 
 def train_all(
     prepared: Prepared,
+    population: Population,
     chunks: list[Chunk],
-    train_one: Callable[[Prepared, Chunk], Trained],
+    train_one: Callable[[Chunk], Trained],
     finish: Callable[[Chunk, Trained], None],
     leave: Callable[[Chunk, Failure], None],
     display: Display,
@@ -119,6 +120,7 @@ def train_all(
 
     Args:
         prepared: the plan.
+        population: all members so far.
         chunks: the chunks.
         train_one: trains one.
         finish: called with each, and what came of it.
@@ -135,9 +137,9 @@ def train_all(
         chunk = task.chunk
         with signals.held():
             try:
-                trained = train_one(prepared, chunk)
+                trained = train_one(chunk)
             except Exception as error:  # whatever the user's own functions raise
-                why = diagnose(error, prepared.study, prepared.population, chunk.group)
+                why = diagnose(error, prepared.bench.study, population, chunk.group)
                 if why.fatal:
                     raise
                 parts = again(task, why, devices, ATTEMPTS)

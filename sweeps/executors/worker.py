@@ -156,10 +156,10 @@ class Worker:
                 {"chunk": chunk.name, "members": len(chunk.members), "step": chunk.after, "steps": chunk.stop}
             )
             if not folder.exists():  # an earlier attempt may have come so far, and died before it said so
-                now = self._prepared(plan, population)
+                prepared = self._prepared(plan)
                 writer = Writer(self.directory, 60 * job.checkpoint_minutes)
                 place = Place(self.directory, writer, record, job.keep_states)
-                trained = train(now, chunk, self.pace, display, self.signals, place, sources)
+                trained = train(prepared, population, chunk, self.pace, display, self.signals, place, sources)
                 record.check()
                 commit(job.examined.study, self.directory, job.keep_best, [(chunk, trained)])
             status = store.read_chunk(folder)[0]["status"].to_pylist()
@@ -170,12 +170,10 @@ class Worker:
         except Exception as error:  # whatever the user's own functions raise
             return Outcome(0, diagnose(error, job.examined.study, population, chunk.group))
 
-    def _prepared(self, plan: Plan, population: Population) -> Prepared:
+    def _prepared(self, plan: Plan) -> Prepared:
         there = jax.local_device_count()
         if there < plan.devices:
             raise RuntimeError(f"{plan.devices} devices are needed, but {socket.gethostname()} has {there}")
         if plan[:3] not in self.prepared:
             self.prepared[plan[:3]] = prepare(self.job.examined, self.job.root_seed, began=plan)
-        prepared = self.prepared[plan[:3]]
-        bench = prepared.bench._replace(population=population)
-        return prepared._replace(population=population, bench=bench)
+        return self.prepared[plan[:3]]
