@@ -25,14 +25,15 @@ from sweeps.members.request import Request
 from sweeps.members.sampling import batches
 from sweeps.results.optuna_export import show
 from sweeps.schedules import schedule
-from sweeps.schedules.schedule import Decision, EarlyStopping, Standing
+from sweeps.schedules.decision import Decision, Standing, ending, same
+from sweeps.schedules.schedule import EarlyStopping
 from sweeps.store import best_states, checkpoints
 from sweeps.store import chunks as store
 from sweeps.store.chunks import Interval
 from sweeps.store.derived import Extension, announce, derive, withdraw
 from sweeps.store.failures import beginnings, failed_members, forget, without_state
 from sweeps.store.lock import Lock
-from sweeps.store.rungs import Rung, read_rung, same, write_rung
+from sweeps.store.rungs import read_rung, write_rung
 from sweeps.store.scores import judged_by, score_history, scores
 from sweeps.store.statuses import Status
 
@@ -220,7 +221,7 @@ def _show(run: _Run, members: pa.Table, metrics: pa.Table) -> None:
             run.display.note(f"not copied to the storage: {error}")
 
 
-def _decide(run: _Run, population: Population, batch: np.ndarray, members: np.ndarray, step: int) -> Rung:
+def _decide(run: _Run, population: Population, batch: np.ndarray, members: np.ndarray, step: int) -> Decision:
     """Who goes on, as it was decided or, the first time, as the committed scores have it.
 
     It is decided anew once a member that had failed then has been trained.
@@ -231,21 +232,14 @@ def _decide(run: _Run, population: Population, batch: np.ndarray, members: np.nd
     if found is not None and np.isin(found.failed, failed).all():
         return found
     decision = _by_scores(run.request, population, batch, _standing(run, population, batch, members, step))
-    # What has failed ends, also where a schedule lets what has diverged go on from another's state.
-    ended = set(failed.tolist())
-    rung = Rung(
-        np.union1d(decision.stopped, failed),
-        {member: source for member, source in decision.sources.items() if member not in ended},
-        {member: values for member, values in decision.values.items() if member not in ended},
-        failed,
-    )
-    if found is not None and not same(found, rung):
+    decision = ending(decision, failed)
+    if found is not None and not same(found, decision):
         run.display.note(f"members that had failed are trained: who goes on from step {step} is decided anew")
         _forget(run, batch, step)
-        for member in np.setdiff1d(found.stopped, rung.stopped).tolist():  # whose end was not its end
+        for member in np.setdiff1d(found.stopped, decision.stopped).tolist():  # whose end was not its end
             best_states.forget(directory, member)
-    write_rung(directory, first, step, rung)
-    return rung
+    write_rung(directory, first, step, decision)
+    return decision
 
 
 def _standing(

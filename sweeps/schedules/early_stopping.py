@@ -99,7 +99,7 @@ def stop_stalled(schedule: EarlyStopping, standing: Standing, mode: str) -> Deci
         curve[count > 0] = total[count > 0] / count[count > 0]
     goes_on = alive.copy()
     goes_on[alive] = (waited(curves, mode, schedule.min_delta) < schedule.patience)[place]
-    return Decision(standing.members[~goes_on], {}, {})
+    return Decision(standing.members[~goes_on])
 
 
 def waited(curves: np.ndarray, mode: str, min_delta: float) -> np.ndarray:

@@ -151,7 +151,7 @@ def survivors(
             count = len(ranked)
             keep = -(-count // schedule.eta) if isinstance(schedule, Halving) else count // schedule.eta
             goes_on[here] = np.isin(inside.points, ranked[: max(1, keep)]) & np.isfinite(inside.scores)
-    return Decision(standing.members[~goes_on], {}, {})
+    return Decision(standing.members[~goes_on])
 
 
 def check_rungs(schedule: Halving | Hyperband, steps: int, configurations: int) -> None:
