@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from sweeps.schedules.decision import Decision
 from sweeps.store.checksums import Damaged, sealed, unsealed
-from sweeps.store.durable import replace, writing
+from sweeps.store.durable import replace_text, writing
 from sweeps.store.manifest import lengths_of
 from sweeps.store.statuses import Status
 
@@ -35,7 +35,7 @@ def write_rung(directory: Path, first: int, step: int, decision: Decision) -> No
     record = {"step": step, **decision._asdict(), **lists}
     with writing(str(path)):
         path.parent.mkdir(exist_ok=True)
-        replace(path, lambda temporary: temporary.write_text(sealed(record)))
+        replace_text(path, sealed(record))
 
 
 def read_rung(directory: Path, first: int, step: int) -> Decision | None:
