@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from sweeps.errors import StudyError, brief, unknown
+from sweeps.space.bounds import whole_number
 from sweeps.space.checking import check_value, is_function, one_of
 from sweeps.space.domains import Choice, Domain, Grid, grid, text
 from sweeps.space.fields import COLUMNS as COLUMNS
@@ -255,7 +256,6 @@ def _direction(metric: str) -> str:
 
 
 def _whole(name: str, value: Any) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise StudyError(f"`1 <= {name}` must hold and be a whole number, but got {name}={brief(value)}")
+    whole_number(name, value)
     if value > MAX_STEPS:
         raise StudyError(f"`{name} <= {MAX_STEPS:,}` must hold, but got {name}={brief(value)}")
