@@ -33,7 +33,7 @@ FASTER = 0.95  # of this process's time; a smaller gain is within what a measure
 
 
 class Choosing:
-    """This process, or a process per core where these were measured to be faster.
+    """This process, or a process per core where these were measured to be faster, as an `Executor`.
 
     Args:
         alone: this process.
@@ -45,15 +45,10 @@ class Choosing:
         self.trainer: Executor = alone
 
     def plan(self, members_per_chunk: int | None, began: Plan | None) -> Plan:
-        """Measures and cuts, in this process and, if that is worth its time, in workers.
-
-        Args:
-            members_per_chunk: how many members run at once; None measures and chooses.
-            began: how the run began, if it goes on.
-        """
+        """Measures and cuts, in this process and, if that is worth its time, in workers."""
         plan, alone = self.alone.plan(members_per_chunk, began), self.alone
-        left = alone.signals.deadline - time.monotonic()
-        if began is None and worth_measuring(alone.prepared, alone.request, left):
+        left = alone.work.signals.deadline - time.monotonic()
+        if began is None and worth_measuring(alone.prepared, alone.work.request, left):
             known = share_of_processes(alone.prepared)
             if known is None or known <= FASTER:
                 return self._by_workers() or plan
@@ -61,42 +56,31 @@ class Choosing:
 
     def _by_workers(self) -> Plan | None:
         """The plan of workers that are faster, which train from now on; None if they are not."""
-        alone, note = self.alone, self.alone.display.note
+        alone, display = self.alone, self.alone.work.display
         with contextlib.ExitStack() as stack:
             try:
                 executor = stack.enter_context(ready(Processes()))
-                crew = stack.enter_context(
-                    gathered(
-                        executor, alone.examined, alone.request, alone.lock, alone.display, alone.signals
-                    )
-                )
+                crew = stack.enter_context(gathered(executor, alone.work))
                 plan = crew.plan(None, _alike(alone.prepared, crew.pool.room()))
                 _check_program(alone, crew)
                 share = _share(alone.prepared, crew)
                 _keep(alone.prepared, share)
                 if share <= FASTER:
                     count = crew.pool.room()
-                    note(f"{count} processes train: {_said(share)}; --executor inline stays in one")
+                    display.note(f"{count} processes train: {_said(share)}; --executor inline stays in one")
                     self.trainer = crew
                     self.last.enter_context(stack.pop_all())
                     return plan
-                note(f"one process trains: {_said(share)}")
+                display.note(f"one process trains: {_said(share)}")
             except (StudyError, OSError) as error:
-                note(f"all is trained in this process, since workers cannot: {error}")
-        alone.display.staff(0)
+                display.note(f"all is trained in this process, since workers cannot: {error}")
+        display.staff(0)
         return None
 
     def train(
         self, population: Population, chunks: list[Chunk], sources: Mapping[int, int], finished: Finished
     ) -> None:
-        """Trains chunks where that is faster; returns when every one is committed or given up.
-
-        Args:
-            population: all members so far.
-            chunks: the chunks.
-            sources: members that go on from another's state, and whose.
-            finished: called with every chunk that is committed.
-        """
+        """Trains chunks where that is faster; returns when every one is committed or given up."""
         self.trainer.train(population, chunks, sources, finished)
 
 
@@ -185,7 +169,7 @@ def _check_program(alone: Alone, crew: Crew) -> None:
 
     It does where something in a module was changed after that had been imported.
     """
-    worker, examined = crew.idle[-1].worker, alone.examined
+    worker, examined = crew.idle[-1].worker, alone.work.examined
     try:
         found = crew.pool.answer(crew.pool.call(worker, "digest"))
     except (Died, Failed) as error:

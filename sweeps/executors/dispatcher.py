@@ -9,22 +9,19 @@ from typing import Any
 from sweeps.engine.chunks import Chunk
 from sweeps.engine.commit import give_up
 from sweeps.engine.failure import Failure
-from sweeps.engine.plan import Examined, Plan
+from sweeps.engine.plan import Plan
 from sweeps.errors import StudyError
 from sweeps.executors.assignment import Assignment, Hand, Task, again
-from sweeps.executors.executor import Finished
+from sweeps.executors.executor import Finished, Work
 from sweeps.executors.inline import say_failure
 from sweeps.executors.pool import Died, Failed, Pool
 from sweeps.executors.processes import Processes
 from sweeps.executors.ray_cluster import Ray
 from sweeps.executors.worker import Job, Outcome
 from sweeps.host.compilation import count_elsewhere
-from sweeps.host.progress import Display, Running
-from sweeps.host.signals import Signals
+from sweeps.host.progress import Running
 from sweeps.members.population import Population
-from sweeps.members.request import Request
 from sweeps.store import heartbeats
-from sweeps.store.lock import Lock
 
 WAIT_SECONDS = 0.5  # between two looks at the workers
 LEAST_LIMIT, LIMIT_FACTOR = 60.0, 10.0  # seconds, and times what the plan says
@@ -34,36 +31,18 @@ FALSE_STARTS = 5  # in a row, after which the run is given up
 
 
 class Crew:
-    """The workers of a run.
+    """The workers of a run, as an `Executor`.
 
     Args:
         pool: where workers come from.
         executor: how the run uses it.
-        examined: the study.
-        request: what was asked for.
-        lock: the lock of the run directory.
-        display: what a person sees.
-        signals: what says that the run's time is over.
+        work: the run.
     """
 
-    def __init__(
-        self,
-        pool: Pool,
-        executor: Ray | Processes,
-        examined: Examined,
-        request: Request,
-        lock: Lock,
-        display: Display,
-        signals: Signals,
-    ):
-        self.pool, self.executor, self.request, self.lock, self.display = (
-            pool,
-            executor,
-            request,
-            lock,
-            display,
-        )
-        self.directory, self.signals = lock.path.parent.resolve(), signals
+    def __init__(self, pool: Pool, executor: Ray | Processes, work: Work):
+        examined, request, self.lock, self.display, self.signals = work
+        self.pool, self.executor, self.request = pool, executor, request
+        self.directory = self.lock.path.parent.resolve()
         trial = examined.study.trial._replace(data=request.study.trial.data)  # which is not wrapped
         job = Job(
             examined._replace(study=dataclasses.replace(examined.study, trial=trial)),
@@ -72,7 +51,7 @@ class Crew:
             request.keep_best,
             request.keep_states,
             request.checkpoint_minutes,
-            lock.holder(),
+            self.lock.holder(),
             pool.room(),
             pool.neighbours(),
         )
@@ -89,10 +68,6 @@ class Crew:
 
     def plan(self, members_per_chunk: int | None, began: Plan | None) -> Plan:
         """Lets workers measure, and returns the plan of the first that has.
-
-        Args:
-            members_per_chunk: how many members run at once; None measures and chooses.
-            began: how the run began, if it goes on.
 
         Raises:
             StudyError: workers do not start, or cannot plan.
@@ -124,19 +99,9 @@ class Crew:
                 return
 
     def train(
-        self,
-        population: Population,
-        chunks: list[Chunk],
-        sources: Mapping[int, int],
-        finished: Finished,
+        self, population: Population, chunks: list[Chunk], sources: Mapping[int, int], finished: Finished
     ) -> None:
         """Trains chunks; returns when every one is committed or given up.
-
-        Args:
-            population: all members so far.
-            chunks: the chunks.
-            sources: members that go on from another's state, and whose.
-            finished: called with every chunk that is committed.
 
         Raises:
             StudyError: workers do not start, or something fails that no member is to blame for.

@@ -19,6 +19,7 @@ from sweeps.executors import choosing, inline, processes
 from sweeps.executors.assignment import Hand
 from sweeps.executors.choosing import Choosing, outlook, worth_measuring
 from sweeps.executors.dispatcher import Crew
+from sweeps.executors.executor import Work
 from sweeps.executors.pool import Failed
 from sweeps.executors.processes import Processes, going_on, in_processes, parse
 from sweeps.host.progress import Display
@@ -180,7 +181,7 @@ def choose(monkeypatch, tmp_path):
         monkeypatch.setattr(choosing, "gathered", gathered)
         last, display = contextlib.ExitStack(), Display(9, 12, shown=False)
         with locked(tmp_path) as lock:
-            alone = inline.Alone(examined, asked(study), None, lock, display, Signals())
+            alone = inline.Alone(Work(examined, asked(study), lock, display, Signals()), None)
         alone.prepared = measured()
         return Choosing(alone, last), workers, said, last
 
