@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from sweeps.errors import StudyError, brief, unknown
+from sweeps.space.bounds import whole_number
 from sweeps.space.checking import check_value, is_function, one_of
 from sweeps.space.domains import Choice, Domain, Grid, grid, text
 from sweeps.space.fields import COLUMNS as COLUMNS
@@ -171,19 +172,7 @@ class Study:
         one_of("mode", self.mode, ("max", "min"))
         one_of("select", self.select, ("last", "best"))
         one_of("batches", self.batches, ("shared", "per_seed"))
-        known = {field.name: field for field in fields(self.trial.config)}
-        space = dict(_flat(self.space, known))
-        for name in space:
-            if name not in ENGINES and name not in known:
-                raise StudyError(unknown(f"{self.trial.config.__name__} has no field", name, known))
-        domains = {name: _named(name, known, as_domain(value, name)) for name, value in space.items()}
-        for name, domain in domains.items():
-            if isinstance(domain, Folds) != (name == "fold"):
-                raise StudyError(
-                    f"`fold takes folds, and nothing else does` must hold, but got {name}={text(domain)}; "
-                    f'write space={{"fold": sweeps.folds(5)}}'
-                )
-        object.__setattr__(self, "space", types.MappingProxyType(domains))
+        object.__setattr__(self, "space", types.MappingProxyType(_domains(self.trial.config, self.space)))
 
     def __repr__(self) -> str:
         space = ", ".join(f"{name}={text(domain)}" for name, domain in self.domains.items())
@@ -218,6 +207,23 @@ class Study:
         if self.evaluate_every is None:
             return sorted({-(-steps * i // 10) for i in range(1, 11)})
         return (*range(self.evaluate_every, steps, self.evaluate_every), steps)
+
+
+def _domains(config: type, space: Mapping[str, Any]) -> dict[str, Domain]:
+    """A space as a user writes it, every field read into its domain."""
+    known = {field.name: field for field in fields(config)}
+    flat = dict(_flat(space, known))
+    for name in flat:
+        if name not in ENGINES and name not in known:
+            raise StudyError(unknown(f"{config.__name__} has no field", name, known))
+    domains = {name: _named(name, known, as_domain(value, name)) for name, value in flat.items()}
+    for name, domain in domains.items():
+        if isinstance(domain, Folds) != (name == "fold"):
+            raise StudyError(
+                f"`fold takes folds, and nothing else does` must hold, but got {name}={text(domain)}; "
+                f'write space={{"fold": sweeps.folds(5)}}'
+            )
+    return domains
 
 
 def _flat(space: Mapping[str, Any], known: Mapping[str, Field]) -> Iterator[tuple[str, Any]]:
@@ -255,7 +261,6 @@ def _direction(metric: str) -> str:
 
 
 def _whole(name: str, value: Any) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise StudyError(f"`1 <= {name}` must hold and be a whole number, but got {name}={brief(value)}")
+    whole_number(name, value)
     if value > MAX_STEPS:
         raise StudyError(f"`{name} <= {MAX_STEPS:,}` must hold, but got {name}={brief(value)}")

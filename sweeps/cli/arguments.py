@@ -66,6 +66,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_run(commands)
     _add_resume(commands)
     _add_extend(commands)
+    _add_watching(commands)
     _add_reading(commands)
     _add_studies(commands)
     return parser
@@ -169,8 +170,8 @@ def _add_extend(commands: Any) -> None:
     command.add_argument("--quiet", action="store_true", help="print nothing but the results")
 
 
-def _add_reading(commands: Any) -> None:
-    """`status`, `watch`, `report`, `compare` and `export`: what is there."""
+def _add_watching(commands: Any) -> None:
+    """`status` and `watch`: how far a run is."""
     command = commands.add_parser(
         "status",
         help="say how far a run is",
@@ -188,6 +189,10 @@ def _add_reading(commands: Any) -> None:
     command.add_argument(
         "--port", type=whole, default=0, metavar="N", help="the port (default: one that is free)"
     )
+
+
+def _add_reading(commands: Any) -> None:
+    """`report`, `compare` and `export`: what is there."""
     command = commands.add_parser(
         "report",
         help="write the report of a run: one HTML file",

@@ -1,6 +1,5 @@
 """A run that is kept in memory: all chunks from beginning to end."""
 
-import functools
 from typing import Any
 
 import numpy as np
@@ -31,7 +30,7 @@ def run_in_memory(prepared: Prepared, written: dict[str, Any], display: Display,
     tables: list[tuple[pa.Table, pa.Table]] = []
     errors: dict[int, str] = {}
     seconds: dict[int, float] = {}
-    population, metric = prepared.population, prepared.study.metric
+    population, metric = prepared.bench.population, prepared.bench.study.metric
 
     def finish(chunk: Chunk, trained: Trained) -> None:
         tables.append((trained.members, trained.metrics))
@@ -41,12 +40,14 @@ def run_in_memory(prepared: Prepared, written: dict[str, Any], display: Display,
         tables.append(failed_rows(population, chunk.members, metric))
         errors.update(dict.fromkeys(chunk.members.tolist(), why.error))
 
-    chunks = buildable(prepared.chunks, prepared.failures, leave, display)
-    train_one = functools.partial(
-        train, pace=Pace(chunk.group for chunk in chunks), display=display, signals=signals, place=None
-    )
+    chunks = buildable(prepared.chunks, prepared.plan.failures, leave, display)
+    pace = Pace(chunk.group for chunk in chunks)
+
+    def train_one(chunk: Chunk) -> Trained:
+        return train(prepared, population, chunk, pace, display, signals, None)
+
     with signals.ending(display.note):
-        train_all(prepared, chunks, train_one, finish, leave, display, signals)
+        train_all(prepared, population, chunks, train_one, finish, leave, display, signals)
     there = np.concatenate([np.arange(0), *(rows["member"].to_numpy() for rows, _ in tables)])
     left = np.setdiff1d(np.arange(len(population)), there)
     if len(left):

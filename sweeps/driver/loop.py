@@ -158,7 +158,34 @@ def run_as(origin: Origin, study: Study, settings: Settings) -> Results:
 
 def _request(origin: Origin, study: Study, settings: Settings, executor: Any) -> Request:
     """The members, with all that can be refused refused."""
-    out, root_seed, storage = settings.out, settings.root_seed, settings.storage
+    _check_numbers(settings)
+    if executor is not None and settings.out is None:
+        raise StudyError(
+            "`out` must be given with an executor, a folder that all workers share, but got none"
+        )
+    name, points_per_batch, earlier = adaptive.checked(settings.search)
+    known = earlier_points(study, None if earlier is None else load(earlier))
+    samples = study.samples if settings.samples is None else settings.samples
+    sampling = Sampling(name, samples, settings.root_seed, points_per_batch, known)
+    text = settings.schedule
+    request = make_request(
+        study,
+        sampling,
+        schedules.parse(text) if isinstance(text, str) else text,
+        name=origin.name,
+        keep_best=settings.keep_best,
+        checkpoint_minutes=settings.checkpoint_minutes,
+        keep_states=settings.keep_states,
+    )
+    if settings.confirm:
+        fresh_seeds(study, settings.confirm)
+    _check_places(settings, request.members)
+    return request._replace(storage=settings.storage)
+
+
+def _check_numbers(settings: Settings) -> None:
+    """Raises a StudyError if a number is none that a run can have."""
+    root_seed = settings.root_seed
     if not isinstance(root_seed, int) or not 0 <= root_seed <= MAX_SEED:
         raise StudyError(
             f"`root_seed is a whole number from 0 to 2**32 - 1` must hold, but got {brief(root_seed)}"
@@ -168,7 +195,7 @@ def _request(origin: Origin, study: Study, settings: Settings, executor: Any) ->
         if not isinstance(value, int) or value < 0:
             raise StudyError(f"`0 <= {word}` must hold and be a whole number, but got {brief(value)}")
     for word in ("keep_best", "keep_states"):
-        if (value := getattr(settings, word)) and out is None:
+        if (value := getattr(settings, word)) and settings.out is None:
             raise StudyError(f"`out` must be given to keep states, but got {word}={value} and no out")
     if (finite(settings.checkpoint_minutes) or 0) <= 0:
         raise StudyError(
@@ -176,30 +203,14 @@ def _request(origin: Origin, study: Study, settings: Settings, executor: Any) ->
             f"{brief(settings.checkpoint_minutes)}"
         )
     check_minutes(settings.max_minutes)
-    if executor is not None and out is None:
+
+
+def _check_places(settings: Settings, members: int) -> None:
+    """Raises a StudyError if so many members cannot be kept, or copied, where they are to be."""
+    out, storage = settings.out, settings.storage
+    if out is None and members > IN_MEMORY_MEMBERS:
         raise StudyError(
-            "`out` must be given with an executor, a folder that all workers share, but got none"
-        )
-    name, points_per_batch, earlier = adaptive.checked(settings.search)
-    known = earlier_points(study, None if earlier is None else load(earlier))
-    samples = study.samples if settings.samples is None else settings.samples
-    sampling = Sampling(name, samples, root_seed, points_per_batch, known)
-    text = settings.schedule
-    thinning = schedules.parse(text) if isinstance(text, str) else text
-    request = make_request(
-        study,
-        sampling,
-        thinning,
-        name=origin.name,
-        keep_best=settings.keep_best,
-        checkpoint_minutes=settings.checkpoint_minutes,
-        keep_states=settings.keep_states,
-    )
-    if settings.confirm:
-        fresh_seeds(study, settings.confirm)
-    if out is None and request.members > IN_MEMORY_MEMBERS:
-        raise StudyError(
-            f"`out` must be given above {IN_MEMORY_MEMBERS} members, but got {request.members} and no out"
+            f"`out` must be given above {IN_MEMORY_MEMBERS} members, but got {members} and no out"
         )
     if out is not None:
         store.check_new(out)
@@ -207,7 +218,6 @@ def _request(origin: Origin, study: Study, settings: Settings, executor: Any) ->
         if out is None:
             raise StudyError(f"`out` must be given with a storage, but got {masked(storage)} and no out")
         reachable(storage)
-    return request._replace(storage=storage)
 
 
 def check_minutes(minutes: Any) -> None:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sweeps.engine.chunks import Chunk
-from sweeps.engine.plan import Began, examine, prepare
+from sweeps.engine.plan import Plan, examine, prepare
 from sweeps.engine.training import Pace, Place, train
 from sweeps.errors import StudyError
 from sweeps.host.progress import Display
@@ -90,12 +90,12 @@ def replay(directory: str | Path, member: int, study: Study, *, progress: bool =
         place = Place(Path(scratch), Writer(Path(scratch), math.inf), lock)
         for folder, setting in zip(folders, settings, strict=True):
             per_device = setting["members_per_device"]
-            began = Began(setting["devices"], per_device * setting["devices"], setting["loop"])
+            began = Plan(setting["devices"], per_device * setting["devices"], setting["loop"])
             prepared = prepare(examine(study, population), request.sampling.root_seed, began=began)
             mesh, group = prepared.bench.mesh, int(population.groups[member])
             width, steps = per_device * mesh.size, store.interval(folder)
             chunk = Chunk(group, np.asarray([member]), width, steps.start, steps.stop)
-            trained.append(train(prepared, chunk, Pace(), display, signals, place))
+            trained.append(train(prepared, population, chunk, Pace(), display, signals, place))
             if trained[-1].checkpoint is not None:  # the next round begins from it
                 checkpoints.save(place.directory, chunk.name, trained[-1].checkpoint)
             now.append(manifest.setting(mesh, setting["loop"], per_device))

@@ -4,6 +4,7 @@ import functools
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -24,14 +25,15 @@ from sweeps.members.request import Request
 from sweeps.members.sampling import batches
 from sweeps.results.optuna_export import show
 from sweeps.schedules import schedule
-from sweeps.schedules.schedule import EarlyStopping, Standing
+from sweeps.schedules.decision import Decision, Standing, ending, same
+from sweeps.schedules.schedule import EarlyStopping
 from sweeps.store import best_states, checkpoints
 from sweeps.store import chunks as store
 from sweeps.store.chunks import Interval
 from sweeps.store.derived import Extension, announce, derive, withdraw
 from sweeps.store.failures import beginnings, failed_members, forget, without_state
 from sweeps.store.lock import Lock
-from sweeps.store.rungs import Rung, read_rung, same, write_rung
+from sweeps.store.rungs import read_rung, write_rung
 from sweeps.store.scores import judged_by, score_history, scores
 from sweeps.store.statuses import Status
 
@@ -57,6 +59,16 @@ def buildable(
     return [chunk for chunk in chunks if chunk.group not in failures]
 
 
+class _Run(NamedTuple):
+    """A run on the disk: how it is cut into chunks, what was asked for, where it is, and what trains."""
+
+    plan: Plan
+    request: Request
+    directory: Path
+    display: Display
+    train: Trainer
+
+
 def run_on_disk(plan: Plan, request: Request, lock: Lock, display: Display, trainer: Trainer) -> None:
     """Trains what is not committed yet, and commits it to the directory whose lock is held.
 
@@ -67,7 +79,8 @@ def run_on_disk(plan: Plan, request: Request, lock: Lock, display: Display, trai
         display: what a person sees.
         trainer: what trains chunks.
     """
-    directory, population = lock.path.parent, plan.population
+    directory, population = lock.path.parent, request.population
+    run = _Run(plan, request, directory, display, trainer)
     extension, through = Extension(directory), _train_intervals if request.schedule is None else _train_rounds
     if request.keep_best and len(request.ends) > 1:
         best_states.forget_others(directory, store.committed_members(directory, Interval(*request.ends[-2:])))
@@ -76,13 +89,12 @@ def run_on_disk(plan: Plan, request: Request, lock: Lock, display: Display, trai
             population = grown
             if members[0] and not _holds(population, members, directory):
                 # The search has learned from members that had failed before, and asks for other points now.
-                _forget(np.arange(members[0], request.members), 0, request, directory, display)
+                _forget(run, np.arange(members[0], request.members), 0)
                 withdraw(directory)
             rows = functools.partial(pending_rows, population)
             announce(directory, len(population), rows)
             committed = functools.partial(extension.commit, len(population), rows)
-            now = plan._replace(population=population)
-            through(now, request, members, directory, display, trainer, committed)
+            through(run, population, members, committed)
         end = request.study.steps if request.keep_states else math.inf
         checkpoints.prune(directory, end, beginnings(directory))
         if request.keep_best:  # once more: a process may have died between its last commit and this
@@ -92,45 +104,39 @@ def run_on_disk(plan: Plan, request: Request, lock: Lock, display: Display, trai
 
 
 def _train_intervals(
-    plan: Plan,
-    request: Request,
-    members: np.ndarray,
-    directory: Path,
-    display: Display,
-    trainer: Trainer,
-    committed: Callable[[], None],
+    run: _Run, population: Population, members: np.ndarray, committed: Callable[[], None]
 ) -> None:
     """Members from their first step to their last, by way of the ends that the run had before."""
-    study, population, groups = request.study, plan.population, plan.population.groups
-    chunks = planning.cut(groups, plan.devices, plan.most, only=members)
+    plan, request, steps_of_all = run.plan, run.request, run.request.study.steps
+    chunks = planning.cut(population.groups, plan.devices, plan.members_per_chunk, only=members)
     widths = {chunk.group: chunk.width for chunk in chunks}
+    finished = functools.partial(_finished, run, committed)
 
     for steps in map(Interval, (0, *request.ends), request.ends):
-        spans = _left(plan, chunks, steps, study.metric, directory, display)
+        spans = _left(run, population, chunks, steps)
         if steps.start:
-            spans = _from_states(directory, spans, steps, display)
+            spans = _from_states(run, spans, steps)
         if spans:
-            finished = functools.partial(_finished, directory, request, display, committed)
-            trainer(population, spans, {}, finished)
-        if steps.stop < study.steps:
-            lost = store.members_with(directory, steps.stop, Status.DIVERGED, Status.FAILED)
-            display.expect(-len(np.intersect1d(members, lost)) * (study.steps - steps.stop))
+            run.train(population, spans, {}, finished)
+        if steps.stop < steps_of_all:
+            lost = store.members_with(run.directory, steps.stop, Status.DIVERGED, Status.FAILED)
+            run.display.expect(-len(np.intersect1d(members, lost)) * (steps_of_all - steps.stop))
             members = np.setdiff1d(members, lost)
             # As wide as before, for the bits that one run of all the steps would have.
-            chunks = planning.compact(groups, plan.devices, widths, members, narrower=False)
+            chunks = planning.compact(population.groups, plan.devices, widths, members, narrower=False)
 
 
-def _from_states(directory: Path, spans: list[Chunk], steps: Interval, display: Display) -> list[Chunk]:
+def _from_states(run: _Run, spans: list[Chunk], steps: Interval) -> list[Chunk]:
     """Chunks that begin from states, those members apart whose states are not kept."""
     left = np.concatenate([np.zeros(0, np.int64), *(chunk.members for chunk in spans)])
-    lost = without_state(directory, left, {}, *steps)
+    lost = without_state(run.directory, left, {}, *steps)
     if not len(lost):
         return spans
-    display.note(
+    run.display.note(
         f"states of {len(lost)} members at step {steps.start} are not kept: they are trained again from "
         f"step 0, and what was found until then stays"
     )
-    display.expect(len(lost) * steps.start)
+    run.display.expect(len(lost) * steps.start)
     parts = []
     for chunk in spans:
         gone = np.isin(chunk.members, lost)
@@ -140,49 +146,43 @@ def _from_states(directory: Path, spans: list[Chunk], steps: Interval, display: 
 
 
 def _train_rounds(
-    plan: Plan,
-    request: Request,
-    members: np.ndarray,
-    directory: Path,
-    display: Display,
-    trainer: Trainer,
-    committed: Callable[[], None],
+    run: _Run, population: Population, members: np.ndarray, committed: Callable[[], None]
 ) -> None:
     """Members from their first step to their last, those excepted that the schedule stops."""
-    study, population, groups = request.study, plan.population, plan.population.groups
-    batch, points = members, len(members) // repeats(study)
-    chunks = planning.cut(groups, plan.devices, plan.most, only=members)
+    plan, request, directory, study = run.plan, run.request, run.directory, run.request.study
+    batch, points, now = members, len(members) // repeats(study), population
+    chunks = planning.cut(population.groups, plan.devices, plan.members_per_chunk, only=members)
     widths = {chunk.group: chunk.width for chunk in chunks}
-    rungs = schedule.rungs(request.schedule, study.steps, points, study.evaluation_steps)
-    ends = [*rungs, study.steps]
+    ends = [*schedule.rungs(request.schedule, study.steps, points, study.evaluation_steps), study.steps]
     sources: Mapping[int, int] = {}
+    finished = functools.partial(_finished, run, committed)
 
     for start, stop in zip([0, *ends], ends, strict=False):
         if start:
-            chunks = planning.compact(groups, plan.devices, widths, members)
-        now = plan._replace(population=population)  # with the values of this round
-        spans = _left(now, chunks, Interval(start, stop), study.metric, directory, display)
+            chunks = planning.compact(population.groups, plan.devices, widths, members)
+        spans = _left(run, now, chunks, Interval(start, stop))
         left = np.concatenate([members[:0], *(chunk.members for chunk in spans)])
         lost = without_state(directory, left, sources, start, stop) if start else left[:0]
         if len(lost):
-            display.note(f"states of {len(lost)} members at step {start} are gone: they are trained again")
+            run.display.note(
+                f"states of {len(lost)} members at step {start} are gone: they are trained again"
+            )
             own = np.asarray([sources.get(member, member) for member in lost.tolist()])
-            _forget(np.union1d(lost, own), 0, request, directory, display, decisions=False)
-            return _train_rounds(plan, request, batch, directory, display, trainer, committed)
-        finished = functools.partial(_finished, directory, request, display, committed)
+            _forget(run, np.union1d(lost, own), 0, decisions=False)
+            return _train_rounds(run, population, batch, committed)
         if spans:
-            trainer(population, spans, sources, finished)
+            run.train(now, spans, sources, finished)
         if stop < study.steps:
-            rung = _decide(population, request, batch, members, Interval(start, stop), directory, display)
+            decision = _decide(run, now, batch, members, stop)
             dead = members[np.isnan(scores(directory, members, judged_by(study), stop))]
-            gone = np.union1d(rung.stopped, np.setdiff1d(dead, list(rung.sources)))
-            display.stop(len(np.setdiff1d(rung.stopped, dead)))
+            gone = np.union1d(decision.stopped, np.setdiff1d(dead, list(decision.sources)))
+            run.display.stop(len(np.setdiff1d(decision.stopped, dead)))
             if request.keep_best and isinstance(request.schedule, EarlyStopping):
-                keep_stopped(study, population, directory, request.keep_best, rung.stopped, stop)
-            members, sources = np.setdiff1d(members, gone), rung.sources
-            population = with_values(population, rung.values)
+                keep_stopped(study, now, directory, request.keep_best, decision.stopped, stop)
+            members, sources = np.setdiff1d(members, gone), decision.sources
+            now = with_values(now, decision.values)  # those of the next round
             checkpoints.prune(directory, stop, beginnings(directory))
-            _show_stopped(request, directory, rung.stopped, display)
+            _show_stopped(run, decision.stopped)
 
 
 def _holds(population: Population, members: np.ndarray, directory: Path) -> bool:
@@ -196,116 +196,100 @@ def _holds(population: Population, members: np.ndarray, directory: Path) -> bool
     return True
 
 
-def _forget(
-    members: np.ndarray,
-    step: int,
-    request: Request,
-    directory: Path,
-    display: Display,
-    decisions: bool = True,
-) -> None:
+def _forget(run: _Run, members: np.ndarray, step: int, decisions: bool = True) -> None:
     """Sets aside what members were trained to after a step, and has the display count it no more."""
-    before = store.progress(directory, request.study.steps)
-    forget(directory, members, step, decisions)
-    after = store.progress(directory, request.study.steps)
-    display.resume(*(now - then for now, then in zip(after, before, strict=True)))
+    before = store.progress(run.directory, run.request.study.steps)
+    forget(run.directory, members, step, decisions)
+    after = store.progress(run.directory, run.request.study.steps)
+    run.display.resume(*(now - then for now, then in zip(after, before, strict=True)))
 
 
-def _show_stopped(request: Request, directory: Path, stopped: np.ndarray, display: Display) -> None:
-    if request.storage is not None and len(stopped):
-        members, metrics = (store.read(directory, kind) for kind in store.KINDS)
+def _show_stopped(run: _Run, stopped: np.ndarray) -> None:
+    if run.request.storage is not None and len(stopped):
+        members, metrics = (store.read(run.directory, kind) for kind in store.KINDS)
         assert members is not None and metrics is not None  # the stopped ones are committed
         of_these = pa.array(np.isin(members["member"].to_numpy(), stopped))
-        _show(request, directory, members.filter(of_these), metrics, display)
+        _show(run, members.filter(of_these), metrics)
 
 
-def _show(request: Request, directory: Path, members: pa.Table, metrics: pa.Table, display: Display) -> None:
+def _show(run: _Run, members: pa.Table, metrics: pa.Table) -> None:
     """Copies members to the storage that was asked for; a run does not fail because its copy does."""
-    if request.storage is not None:
+    if run.request.storage is not None:
         try:
-            show(members, metrics, store.read_manifest(directory), request.storage)
+            show(members, metrics, store.read_manifest(run.directory), run.request.storage)
         except StudyError as error:
-            display.note(f"not copied to the storage: {error}")
+            run.display.note(f"not copied to the storage: {error}")
 
 
-def _decide(
-    population: Population,
-    request: Request,
-    batch: np.ndarray,
-    members: np.ndarray,
-    steps: Interval,
-    directory: Path,
-    display: Display,
-) -> Rung:
+def _decide(run: _Run, population: Population, batch: np.ndarray, members: np.ndarray, step: int) -> Decision:
     """Who goes on, as it was decided or, the first time, as the committed scores have it.
 
     It is decided anew once a member that had failed then has been trained.
     """
-    first, each = int(batch[0]), repeats(request.study)
-    failed = np.intersect1d(members, failed_members(directory, steps.stop))
-    found = read_rung(directory, first, steps.stop)
+    first, directory = int(batch[0]), run.directory
+    failed = np.intersect1d(members, failed_members(directory, step))
+    found = read_rung(directory, first, step)
     if found is not None and np.isin(found.failed, failed).all():
         return found
+    decision = _by_scores(run.request, population, batch, _standing(run, population, batch, members, step))
+    decision = ending(decision, failed)
+    if found is not None and not same(found, decision):
+        run.display.note(f"members that had failed are trained: who goes on from step {step} is decided anew")
+        _forget(run, batch, step)
+        for member in np.setdiff1d(found.stopped, decision.stopped).tolist():  # whose end was not its end
+            best_states.forget(directory, member)
+    write_rung(directory, first, step, decision)
+    return decision
+
+
+def _standing(
+    run: _Run, population: Population, batch: np.ndarray, members: np.ndarray, step: int
+) -> Standing:
+    """Members at the step of a decision, by what is committed."""
+    judged, early = judged_by(run.request.study), isinstance(run.request.schedule, EarlyStopping)
+    return Standing(
+        step=step,
+        members=members,
+        points=(members - batch[0]) // repeats(run.request.study),
+        scores=scores(run.directory, members, judged, step),
+        groups=population.groups[members],
+        history=score_history(run.directory, members, judged, step) if early else None,
+    )
+
+
+def _by_scores(request: Request, population: Population, batch: np.ndarray, standing: Standing) -> Decision:
     study = request.study
     traced = [field.name for field in population.fields if field.traced and field.name in population.swept]
-    decision = schedule.decide(
+    return schedule.decide(
         request.schedule,
-        Standing(
-            step=steps.stop,
-            members=members,
-            points=(members - first) // each,
-            scores=scores(directory, members, judged_by(study), steps.stop),
-            groups=population.groups[members],
-            history=score_history(directory, members, judged_by(study), steps.stop)
-            if isinstance(request.schedule, EarlyStopping)
-            else None,
-        ),
+        standing,
         mode=study.mode,
         steps=study.steps,
-        configurations=len(batch) // each,
+        configurations=len(batch) // repeats(study),
         root_seed=request.sampling.root_seed,
         domains=study.swept,
         traced=traced,
-        values={name: population.columns[name][members] for name in traced},
+        values={name: population.columns[name][standing.members] for name in traced},
         evaluations=study.evaluation_steps,
     )
-    # What has failed ends, also where a schedule lets what has diverged go on from another's state.
-    ended = set(failed.tolist())
-    rung = Rung(
-        np.union1d(decision.stopped, failed),
-        {member: source for member, source in decision.sources.items() if member not in ended},
-        {member: values for member, values in decision.values.items() if member not in ended},
-        failed,
-    )
-    if found is not None and not same(found, rung):
-        display.note(
-            f"members that had failed are trained: who goes on from step {steps.stop} is decided anew"
-        )
-        _forget(batch, steps.stop, request, directory, display)
-        for member in np.setdiff1d(found.stopped, rung.stopped).tolist():  # whose end was not its end
-            best_states.forget(directory, member)
-    write_rung(directory, first, steps.stop, rung)
-    return rung
 
 
-def _left(
-    plan: Plan, chunks: list[Chunk], steps: Interval, metric: str, directory: Path, display: Display
-) -> list[Chunk]:
+def _left(run: _Run, population: Population, chunks: list[Chunk], steps: Interval) -> list[Chunk]:
     """What of an interval is left to train, each chunk as wide as it was; what cannot be built, given up."""
 
     def leave(chunk: Chunk, why: Failure) -> None:
-        give_up(directory, plan.population, chunk, metric, plan.setting, why)
+        metric, setting = run.request.study.metric, run.plan.setting
+        give_up(run.directory, population, chunk, metric, setting, why)
 
-    done = store.committed_members(directory, steps)
+    done = store.committed_members(run.directory, steps)
     left = [chunk._replace(members=chunk.members[~np.isin(chunk.members, done)]) for chunk in chunks]
     left = [chunk._replace(start=steps.start, stop=steps.stop) for chunk in left if len(chunk.members)]
-    return buildable(left, plan.failures, leave, display)
+    return buildable(left, run.plan.failures, leave, run.display)
 
 
-def _finished(
-    directory: Path, request: Request, display: Display, committed: Callable[[], None], chunk: Chunk
-) -> None:
+def _finished(run: _Run, committed: Callable[[], None], chunk: Chunk) -> None:
     """What follows a chunk that is committed."""
+    directory, request = run.directory, run.request
     if request.schedule is None:
         committed()
     if request.keep_best and chunk.stop == request.study.steps:
@@ -315,4 +299,4 @@ def _finished(
         if chunk.start:  # with what was found before
             metrics = store.read(directory, "metrics")
             assert metrics is not None  # this chunk is committed
-        _show(request, directory, members, metrics, display)
+        _show(run, members, metrics)

@@ -14,11 +14,11 @@ from sweeps.data.streams import check_readings
 from sweeps.driver.in_memory import run_in_memory
 from sweeps.driver.rounds import run_on_disk
 from sweeps.driver.unchanged import refuse_other_code, refuse_other_settings
-from sweeps.engine.plan import Began, Examined, Plan, examine, plan_of, prepare, recorded_plan
+from sweeps.engine.plan import Examined, Plan, examine, prepare, recorded_plan
 from sweeps.engine.rows import failed_rows, pending_rows
 from sweeps.errors import StudyError
 from sweeps.executors.choosing import choosing
-from sweeps.executors.executor import Executor
+from sweeps.executors.executor import Executor, Work
 from sweeps.executors.gathering import gathered
 from sweeps.executors.inline import Alone
 from sweeps.executors.processes import Processes, in_processes, ready
@@ -32,7 +32,7 @@ from sweeps.space.values import stored
 from sweeps.store import chunks as store
 from sweeps.store import failures, manifest
 from sweeps.store.leading import committed_lead
-from sweeps.store.lock import Lock, locked
+from sweeps.store.lock import locked
 from sweeps.store.repair import repair
 from sweeps.store.statuses import UNFINISHED
 
@@ -82,7 +82,7 @@ def begin(
         if out is None and alone and session.signals.deadline == math.inf:
             root_seed = request.sampling.root_seed
             prepared = prepare(examined, root_seed, session.devices, members_per_chunk, say=display.doing)
-            written |= recorded_plan(plan_of(prepared))
+            written |= recorded_plan(prepared.plan, request.population)
             return _ended(run_in_memory(prepared, written, display, session.signals), display)
         with contextlib.ExitStack() as last:
             temporary = None if out else last.enter_context(tempfile.TemporaryDirectory())
@@ -91,9 +91,9 @@ def begin(
             directory = store.create(out or Path(str(temporary)) / "run", written)
             lock = last.enter_context(locked(directory))
             try:
-                with _trainer(session, examined, request, lock, display) as trainer:
+                with _trainer(session, Work(examined, request, lock, display, session.signals)) as trainer:
                     plan = trainer.plan(members_per_chunk, None)
-                    written |= recorded_plan(plan)
+                    written |= recorded_plan(plan, request.population)
                     store.write_manifest(directory, written)
                     run_on_disk(plan, request, lock, display, trainer.train)
             except StudyError:
@@ -213,23 +213,15 @@ def _say_budget(request: Request, display: Display) -> None:
 
 
 @contextlib.contextmanager
-def _trainer(
-    session: Session,
-    examined: Examined,
-    request: Request,
-    lock: Lock,
-    display: Display,
-    cpu_devices: int | None = None,
-) -> Iterator[Executor]:
+def _trainer(session: Session, work: Work, cpu_devices: int | None = None) -> Iterator[Executor]:
     """What plans and trains: this process, or workers."""
-    signals = session.signals
-    with signals.ending(display.note):  # what is committed are the results
+    with work.signals.ending(work.display.note):  # what is committed are the results
         if session.executor is None:
-            alone = Alone(examined, request, session.devices, lock, display, signals)
+            alone = Alone(work, session.devices)
             with choosing(alone) if session.free else contextlib.nullcontext(alone) as trainer:
                 yield trainer
             return
-        with gathered(session.executor, examined, request, lock, display, signals, cpu_devices) as crew:
+        with gathered(session.executor, work, cpu_devices) as crew:
             yield crew
 
 
@@ -278,12 +270,13 @@ def go_on(
         display.lead(committed_lead(directory, recorded), request.study.mode)
         before, began = recorded["numerical_setting"], None
         if recorded["plan"] is not None:
-            began = Began(before["devices"], recorded["plan"]["members_per_chunk"], before["loop"])
+            began = Plan(before["devices"], recorded["plan"]["members_per_chunk"], before["loop"])
         cores = before["devices"] if began is not None and before["platform"] == "cpu" else None
-        with _trainer(session, examined, request, lock, display, cores) as trainer:
+        work = Work(examined, request, lock, display, session.signals)
+        with _trainer(session, work, cores) as trainer:
             plan = trainer.plan(recorded["members_per_chunk"], began)
             if began is None:
-                store.write_manifest(directory, recorded | recorded_plan(plan))
+                store.write_manifest(directory, recorded | recorded_plan(plan, request.population))
             else:
                 _say_setting(before, plan, display)
             run_on_disk(plan, request, lock, display, trainer.train)

@@ -31,21 +31,14 @@ class Choice(NamedTuple):
     """What was chosen, and what it was chosen from.
 
     Attributes:
-        per_device: members per device.
-        loop: `scan`, `map` or `host`.
+        best: the candidate that was chosen; its times are NaN where the width was given, and none was timed.
         measurements: the candidates; none where the width was given.
         memory: what the program needs per device; None where only one width was compiled.
     """
 
-    per_device: int
-    loop: str
-    measurements: tuple[Measurement, ...]
-    memory: Memory | None
-
-    @property
-    def candidate(self) -> Measurement:
-        """The candidate that was chosen."""
-        return next(each for each in self.measurements if each[:2] == (self.per_device, self.loop))
+    best: Measurement
+    measurements: tuple[Measurement, ...] = ()
+    memory: Memory | None = None
 
 
 class _Timing:
@@ -132,7 +125,7 @@ def choose(
             loops.append("scan" if loop == "map" else "map")
         tried += [timed(best.per_device, other) for other in loops]
         best = planning.fastest(tried, share)
-    return Choice(best.per_device, best.loop, tuple(tried), memory)
+    return Choice(best, tuple(tried), memory)
 
 
 def _first_that_fits(timed: _Timing, widths: list[int]) -> list[Measurement]:

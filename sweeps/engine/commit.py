@@ -11,8 +11,9 @@ import numpy as np
 
 from sweeps.engine.chunks import Chunk
 from sweeps.engine.failure import Failure
+from sweeps.engine.resumption import checkpoint_name
 from sweeps.engine.rows import failed_rows
-from sweeps.engine.training import Trained, checkpoint_name
+from sweeps.engine.training import Trained
 from sweeps.members.population import Population, config_of
 from sweeps.models.annealing import annealed
 from sweeps.store import best_states, checkpoints

@@ -1,9 +1,9 @@
 """What this machine measured of a program before, kept in the process and beside the compilation cache."""
 
+import contextlib
 import hashlib
 import json
 import math
-import os
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +13,7 @@ import jax
 from sweeps.engine.bench import Bench
 from sweeps.engine.chunks import Measurement
 from sweeps.host.devices import cpu_cores
+from sweeps.store.durable import replace_text
 
 
 class Known(NamedTuple):
@@ -77,13 +78,9 @@ def keep(name: str, known: Known) -> None:
     path = _path(name)
     if path is None:
         return
-    try:
+    with contextlib.suppress(OSError):  # a cache that cannot be written costs time, not the run
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_text(json.dumps(known._asdict()), encoding="utf-8")
-        temporary.replace(path)
-    except OSError:
-        pass  # a cache that cannot be written costs time, not the run
+        replace_text(path, json.dumps(known._asdict()))
 
 
 def _path(name: str) -> Path | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
@@ -14,20 +14,7 @@ from sweeps.space.values import as_text
 from sweeps.store.programs import first_digest
 from sweeps.trial import Study
 
-
-class Noticed(NamedTuple):
-    """What tracing a static group tells before it is trained.
-
-    Attributes:
-        population: the members, those fields of the group static whose values the model asks for.
-        digest: of the program of one member of the group.
-    """
-
-    population: Population
-    digest: str | None
-
-
-Notice: TypeAlias = Callable[[Population, int, Path | None], Noticed]
+Notice: TypeAlias = Callable[[Population, int, Path | None], tuple[Population, str | None]]
 
 
 def noticing(study: Study, digests: Sequence[str | None]) -> Notice:
@@ -41,21 +28,22 @@ def noticing(study: Study, digests: Sequence[str | None]) -> Notice:
         digests: of the groups, the first, that have been looked at already.
 
     Returns:
-        A function of the population, a group and the run directory. It raises a StudyError if members of the
-        group were trained with other code.
+        A function of the population, a group and the run directory. It returns the population with those
+        fields of the group static whose values the model asks for, and the digest of the program of one of
+        its members; it raises a StudyError if members of the group were trained with other code.
     """
     known: dict[int, Checked] = {}
 
-    def notice(population: Population, group: int, directory: Path | None) -> Noticed:
+    def notice(population: Population, group: int, directory: Path | None) -> tuple[Population, str | None]:
         if group < len(digests):
-            return Noticed(population, digests[group])
+            return population, digests[group]
         if group not in known:
             known[group] = check_group(study, population, group)
             if directory is not None:
                 first = first_digest(directory, group, known[group].digest)
                 if first != known[group].digest:
                     raise StudyError(code_changed(population, group))
-        return Noticed(pinned(population, known[group].static, group), known[group].digest)
+        return pinned(population, known[group].static, group), known[group].digest
 
     return notice
 

@@ -1,6 +1,7 @@
 """A study, checked, measured and cut into chunks, with nothing trained."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ from sweeps.engine import chunks as planning
 from sweeps.engine import program as execute
 from sweeps.engine.autotune import Choice
 from sweeps.engine.bench import Bench, place
-from sweeps.engine.chunks import Chunk
+from sweeps.engine.chunks import Chunk, Measurement
 from sweeps.engine.examples import check_data, data_digest
 from sweeps.engine.failure import Failure, check_group, describe
 from sweeps.engine.noticing import Notice, noticing
@@ -46,60 +47,44 @@ class Examined(NamedTuple):
     group: int
 
 
+class Plan(NamedTuple):
+    """How members are cut into chunks and trained, wherever that is.
+
+    Attributes:
+        devices: how many devices share a chunk.
+        members_per_chunk: the most members of a chunk.
+        loop: `scan`, `map` or `host`.
+        setting: the numerical setting; empty of a run that goes on, until it is planned again.
+        seconds_per_step: of a whole chunk; NaN where none was timed.
+        compile_seconds: what compiling its program took; NaN likewise.
+        failures: the static groups that cannot be built, and why.
+    """
+
+    devices: int
+    members_per_chunk: int
+    loop: str
+    setting: dict[str, Any] = {}
+    seconds_per_step: float = math.nan
+    compile_seconds: float = math.nan
+    failures: Mapping[int, Failure] = {}
+
+
 class Prepared(NamedTuple):
     """A study that is checked and planned, with nothing trained.
 
     Attributes:
-        study: the study.
-        population: its members.
-        bench: the devices, and what all members share on them.
-        choice: the width and loop that were chosen.
-        most: the members per chunk that the plan was cut to.
-        chunks: the plan.
-        failures: the static groups that cannot be built, and why.
+        bench: the study, its first members, the devices, and what all members share on them.
+        choice: what was measured.
+        plan: the plan.
+        chunks: what it cuts all members into.
         notice: looks at a static group before it is trained.
     """
 
-    study: Study
-    population: Population
     bench: Bench
     choice: Choice
-    most: int
+    plan: Plan
     chunks: list[Chunk]
-    failures: Mapping[int, Failure]
     notice: Notice
-
-
-class Began(NamedTuple):
-    """What a run that goes on was planned with.
-
-    Attributes:
-        devices: how many devices shared a chunk.
-        most: the most members of a chunk.
-        loop: the loop.
-    """
-
-    devices: int
-    most: int
-    loop: str
-
-
-class Plan(NamedTuple):
-    """How members are cut into chunks, wherever these are trained.
-
-    Attributes:
-        population: the members.
-        devices: how many devices share a chunk.
-        most: the most members of a chunk.
-        setting: the numerical setting.
-        failures: the static groups that cannot be built, and why.
-    """
-
-    population: Population
-    devices: int
-    most: int
-    setting: dict[str, Any]
-    failures: Mapping[int, Failure]
 
 
 def examine(study: Study, population: Population, most: int = CHECKED_GROUPS) -> Examined:
@@ -133,7 +118,7 @@ def examine(study: Study, population: Population, most: int = CHECKED_GROUPS) ->
     sizes = np.bincount(population.groups)[: len(looked.programs)]
     sizes[list(looked.failures)] = 0
     if (first := looked.first) is not None and not sizes.any():
-        raise first if isinstance(first, StudyError) else _unusable(study, population, first) from first
+        raise first if isinstance(first, StudyError) else _unusable(population, first) from first
     digests = {"data": data_digest(study.trial.data, population.membership), "programs": looked.programs}
     return Examined(study, population, digests, looked.failures, int(sizes.argmax()))
 
@@ -163,7 +148,7 @@ def _look(study: Study, population: Population, most: int) -> _Looked:
     return looked
 
 
-def _unusable(study: Study, population: Population, error: Exception) -> StudyError:
+def _unusable(population: Population, error: Exception) -> StudyError:
     """What is said of a study whose functions raise for every configuration."""
     groups = len(population.statics)
     every = f" in each of {groups} static groups" if groups > 1 else ""
@@ -177,7 +162,7 @@ def prepare(
     devices: Sequence[Any] | None = None,
     members_per_chunk: int | None = None,
     remember: bool = True,
-    began: Began | None = None,
+    began: Plan | None = None,
     workers: int = 1,
     neighbours: int = 1,
     chunk_seconds: float = planning.SECONDS_IN_MEMORY,
@@ -201,39 +186,47 @@ def prepare(
     Raises:
         StudyError: not one member fits into the memory, or the data cannot be read once per chunk.
     """
-    study, population, failures = examined.study, examined.population, dict(examined.failures)
-    choice: Choice | None = None
+    study, population, most = examined.study, examined.population, members_per_chunk
     if began is not None:
         devices = list(devices or jax.devices()[: began.devices])
-        members_per_chunk = max(1, began.most * len(devices) // began.devices)
-        choice = Choice(max(1, members_per_chunk // len(devices)), began.loop, (), None)
-    sizes = np.bincount(population.groups)
-    sizes[list(failures)] = 0
-    largest = int(sizes.max())
+        most = max(1, began.members_per_chunk * len(devices) // began.devices)
+    largest = int(_sizes(examined, examined.failures).max())
     mesh = execute.make_mesh(list(devices or jax.devices())[:largest])
     bench = place(study, population, mesh, root_seed)
     bench = bench._replace(workers=workers, neighbours=neighbours, chunk_seconds=chunk_seconds)
     bench = _of_group(bench, examined, examined.group)
-    most = members_per_chunk
-    if choice is not None:
-        most = most or choice.per_device * mesh.size
-    elif most is not None and remember:
-        planned = planning.cut(population.groups, mesh.size, most)
-        width = next(chunk.width for chunk in planned if chunk.group == bench.group)
-        loop = autotune.usual_loop(bench, width // mesh.size)
-        choice = Choice(max(1, most // mesh.size), loop, (), None)
+    per_device, failures = None if most is None else max(1, most // mesh.size), examined.failures
+    if most is not None and per_device is not None and (began is not None or remember):
+        loop = _usual_loop(bench, most) if began is None else began.loop
+        choice = Choice(Measurement(per_device, loop, math.nan, math.nan, 0))
     else:
-        per_device = None if most is None else max(1, most // mesh.size)
         bench, choice, failures = _chosen(bench, examined, per_device, remember, say)
+    best = choice.best
     if most is None:
-        most = choice.per_device * mesh.size
+        most = best.per_device * mesh.size
         most = planning.balanced(largest, most, workers) if workers > 1 else most
     chunks = planning.cut(population.groups, mesh.size, most)
     chunks = [chunk._replace(stop=study.steps) for chunk in chunks]
     if study.trial.data is not None and is_stream(study.trial.data.train):
         check_stream(study.trial.data.train, len(chunks))
+    setting = manifest.setting(mesh, best.loop, max(chunk.width for chunk in chunks) // mesh.size)
+    plan = Plan(mesh.size, most, best.loop, setting, best.seconds_per_step, best.compile_seconds, failures)
     notice = noticing(study, examined.digests["programs"])
-    return Prepared(study, population, bench, choice, most, chunks, failures, notice)
+    return Prepared(bench, choice, plan, chunks, notice)
+
+
+def _sizes(examined: Examined, failures: Mapping[int, Failure]) -> np.ndarray:
+    """How many members each static group has; none if it cannot be built."""
+    sizes = np.bincount(examined.population.groups)
+    sizes[list(failures)] = 0
+    return sizes
+
+
+def _usual_loop(bench: Bench, most: int) -> str:
+    """The loop that suits chunks of so many members, with nothing measured."""
+    planned = planning.cut(bench.population.groups, bench.mesh.size, most)
+    width = next(chunk.width for chunk in planned if chunk.group == bench.group)
+    return autotune.usual_loop(bench, width // bench.mesh.size)
 
 
 def _of_group(bench: Bench, examined: Examined, group: int) -> Bench:
@@ -245,7 +238,6 @@ def _chosen(
 ) -> tuple[Bench, Choice, dict[int, Failure]]:
     """The width and loop of the largest group that can be run here; those that cannot are failures."""
     failures = dict(examined.failures)
-    sizes = np.bincount(examined.population.groups)[: len(examined.digests["programs"])]
     while True:
         try:
             return bench, autotune.choose(bench, per_device, remember, say), failures
@@ -253,37 +245,26 @@ def _chosen(
             raise
         except Exception as error:  # one member does not fit, or the compiler refuses
             failures[bench.group] = describe(error)
-            sizes[list(failures)] = 0
+            sizes = _sizes(examined, failures)[: len(examined.digests["programs"])]
             if not sizes.any():
-                refused = _unusable(examined.study, examined.population, error)
+                refused = _unusable(examined.population, error)
                 raise error if isinstance(error, StudyError) else refused from error
             bench = _of_group(bench, examined, int(sizes.argmax()))
 
 
-def plan_of(prepared: Prepared) -> Plan:
-    """The plan of a study that was measured.
-
-    Args:
-        prepared: the study.
-    """
-    mesh = prepared.bench.mesh
-    widest = max(chunk.width for chunk in prepared.chunks) // mesh.size
-    setting = manifest.setting(mesh, prepared.choice.loop, widest)
-    return Plan(prepared.population, mesh.size, prepared.most, setting, prepared.failures)
-
-
-def recorded_plan(plan: Plan) -> dict[str, Any]:
+def recorded_plan(plan: Plan, population: Population) -> dict[str, Any]:
     """What a manifest says of a plan.
 
     Args:
         plan: the plan.
+        population: the members.
     """
     return {
         "numerical_setting": plan.setting,
         "plan": {
-            "groups": len(plan.population.statics),
-            "chunks": len(planning.cut(plan.population.groups, plan.devices, plan.most)),
-            "members_per_chunk": plan.most,
+            "groups": len(population.statics),
+            "chunks": len(planning.cut(population.groups, plan.devices, plan.members_per_chunk)),
+            "members_per_chunk": plan.members_per_chunk,
         },
     }
 
@@ -295,8 +276,8 @@ def predicted_seconds(prepared: Prepared, member_steps: int) -> float:
         prepared: a study that was measured.
         member_steps: how many steps the members of the run are trained together.
     """
-    study, population, chosen = prepared.study, prepared.population, prepared.choice.candidate
+    bench, population, chosen = prepared.bench, prepared.bench.population, prepared.choice.best
     # A padded row takes as long as a member does.
     rows_trained = sum(chunk.width for chunk in prepared.chunks) / len(population) * member_steps
-    per_row = planning.cost(chosen, prepared.bench.chunk_seconds / study.steps) / prepared.bench.mesh.size
+    per_row = planning.cost(chosen, bench.chunk_seconds / bench.study.steps) / bench.mesh.size
     return rows_trained * per_row + len(population.statics) * chosen.compile_seconds

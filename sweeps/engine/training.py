@@ -18,16 +18,16 @@ from sweeps.engine.failure import describe
 from sweeps.engine.pace import Pace as Pace
 from sweeps.engine.plan import Prepared
 from sweeps.engine.programs import program_of
+from sweeps.engine.resumption import checkpoint_name, find, on_devices
 from sweeps.engine.rows import member_rows, metric_rows
-from sweeps.engine.tracing import as_python_numbers
 from sweeps.errors import StudyError
 from sweeps.host.progress import Display, Lead, Running
 from sweeps.host.signals import Signals
 from sweeps.host.stopwatch import Stopwatch
 from sweeps.members.population import Population
 from sweeps.ops.finite import non_finite_allowed
-from sweeps.store import checkpoints, manifest
-from sweeps.store.arrays import from_host, to_host
+from sweeps.store import manifest
+from sweeps.store.arrays import to_host
 from sweeps.store.checkpoints import Checkpoint, Evaluations, Writer
 from sweeps.store.heartbeats import Record
 from sweeps.store.leading import leading
@@ -35,8 +35,6 @@ from sweeps.store.lock import Lock
 from sweeps.store.scores import so_far
 from sweeps.store.statuses import Status
 from sweeps.trial import Study
-
-READING_ERRORS = (OSError, ValueError, KeyError, pa.ArrowException)  # of a damaged checkpoint
 
 
 class Place(NamedTuple):
@@ -80,6 +78,7 @@ class Trained(NamedTuple):
 @non_finite_allowed()
 def train(
     prepared: Prepared,
+    population: Population,
     chunk: Chunk,
     pace: Pace,
     display: Display,
@@ -91,7 +90,8 @@ def train(
 
     Args:
         prepared: the study.
-        chunk: the members.
+        population: all members so far.
+        chunk: those to train.
         pace: how fast steps are.
         display: what a person sees.
         signals: what is held back; delivered between spans, when a checkpoint has been written.
@@ -101,130 +101,142 @@ def train(
     Raises:
         StudyError: the states that the chunk begins from are gone, or the study's code has changed.
     """
-    study, bench, count = prepared.study, prepared.bench, len(chunk.members)
-    ready = _ready(prepared, chunk, place)
-    step, evaluations, carry, setting, watch = _first(ready, prepared, chunk, place, sources or {}, display)
-    feed, loss = _feed(bench), float("nan")
-    said = {"chunk": chunk.name, "members": count, "steps": chunk.stop}
-    new, program, programs = pace.programs(chunk)
-
-    def say() -> None:
-        if place is not None:
-            place.record.say(said | {"step": step} | display.figures())
-
-    def compiling() -> None:
-        display.compiling(program, programs)
-        say()
-
-    def keep() -> Checkpoint:
-        host = to_host(carry, count)
-        return Checkpoint(step, chunk.members, host, list(evaluations), setting, chunk.start, watch.seconds)
-
-    for target in _targets(study, chunk):
-        if target < step or (evaluations and target <= evaluations[-1][0]):
+    course = _Course(prepared, population, chunk, pace, display, place, sources or {})
+    for target in _targets(prepared.bench.study, chunk):
+        if target < course.step or (course.evaluations and target <= course.evaluations[-1][0]):
             continue
-        if new:
-            compiling()
-        while step < target:
-            batches, last = feed(step)
-            stop = step + pace.span(chunk, min(target, last) - step)
-            with watch.running():
-                carry = ready.program.advance(
-                    bench.root, ready.members, carry, batches, np.int32(step), np.int32(stop)
-                )
-                jax.block_until_ready(carry)
-            pace.saw(chunk, stop - step, watch.lap)
-            step = stop
-            display.chunk(chunk.name, Running(count, step - chunk.after, step, loss))
-            say()
+        course.say_compiling()
+        while course.step < target:
+            course.span(target)
             if place is not None and (signals.due or place.writer.due()):
-                place.writer.save(checkpoint_name(chunk), keep())
+                place.writer.save(checkpoint_name(chunk), course.checkpoint())
             if signals.due:
                 _say_problem(display, place)
                 signals.deliver()
-        if new:
-            compiling()
-        if place is not None and isinstance(place.record, Record):  # whoever waits for it is told why
-            place.record.say(said | {"step": step, "evaluating": True}, at_once=pace.evaluates_long())
-        with watch.running():
-            values, carry = ready.program.evaluate(ready.members, carry, bench.evaluation, np.int32(step))
-            found = {name: np.asarray(rows)[:count] for name, rows in values.items()}
-        pace.evaluated(watch.lap)
-        if step > chunk.start:  # otherwise it is there
-            evaluations.append((step, found))
-            display.lead(_lead(study, ready.population, chunk, carry, evaluations), study.mode)
-        if new:
-            display.compiled()
-        new = False
-        say()
-        if "train/loss" in found:
-            losses = found["train/loss"]
-            loss = float(np.mean(losses[np.isfinite(losses)])) if np.isfinite(losses).any() else float("nan")
+        course.say_compiling()
+        course.evaluate()
     _say_problem(display, place)
-    state = keep() if place is not None and (chunk.stop < study.steps or place.keeps_states) else None
-    trained = _trained(study, ready, chunk, carry, evaluations)
-    diverged = trained.members["status"].to_pylist().count(Status.DIVERGED)
-    display.finish(chunk.name, count, chunk.steps, diverged, chunk.stop == study.steps)
-    return trained._replace(setting=setting, checkpoint=state, seconds=watch.seconds)
+    return course.trained()
 
 
-class _Ready(NamedTuple):
-    """What trains a chunk: its members on the devices, and their program."""
+class _Course:
+    """A chunk on its way: the step that it has come to, its states, and what was evaluated until then."""
 
-    population: Population
-    program: execute.Program
-    members: execute.Members
-    setting: dict[str, Any]
+    def __init__(
+        self,
+        prepared: Prepared,
+        population: Population,
+        chunk: Chunk,
+        pace: Pace,
+        display: Display,
+        place: Place | None,
+        sources: Mapping[int, int],
+    ):
+        self.bench, self.population, self.chunk = prepared.bench, population, chunk
+        self.pace, self.display, self.place = pace, display, place
+        self.count, self.study, loop = len(chunk.members), self.bench.study, prepared.plan.loop
+        directory = None if place is None else place.directory
+        pinned, digest = prepared.notice(population, chunk.group, directory)
+        statics, mesh = pinned.statics[chunk.group], self.bench.mesh
+        self.program = program_of(self.study, statics, mesh, loop, digest)
+        # Rows past the members repeat them, and are dropped.
+        self.members = placed(pinned, mesh, np.resize(chunk.members, chunk.width))
+        self.setting = manifest.setting(mesh, loop, chunk.width // mesh.size)
+        self._begin(sources)
+        self.feed, self.loss = _feed(self.bench), float("nan")
+        self.new, *self.programs = pace.programs(chunk)
 
+    def _begin(self, sources: Mapping[int, int]) -> None:
+        """Takes the states that the chunk goes on from, or makes its first ones."""
+        found = None
+        if self.place is not None:
+            self.place.writer.begin()
+            found = find(self.chunk, self.place.directory, sources, self.display)
+        if found is None:
+            example = example_batch(self.study)
+            self.step, self.evaluations, self.watch = 0, [], Stopwatch()
+            self.carry = self.program.init(self.bench.root, self.members, example)
+            return
+        if found.setting != self.setting:
+            self.setting = self.setting | {"until_step": {str(found.step): found.setting}}
+        self.step, self.evaluations, self.watch = found.step, found.evaluations, Stopwatch(found.seconds)
+        self.carry = on_devices(found, self.program, self.bench, self.members, self.chunk.width)
 
-def _ready(prepared: Prepared, chunk: Chunk, place: Place | None) -> _Ready:
-    bench, loop = prepared.bench, prepared.choice.loop
-    directory = None if place is None else place.directory
-    population, digest = prepared.notice(prepared.population, chunk.group, directory)
-    program = program_of(prepared.study, population.statics[chunk.group], bench.mesh, loop, digest)
-    ids = np.resize(chunk.members, chunk.width)  # rows past the members repeat them, and are dropped
-    members = placed(population, bench.mesh, ids)
-    setting = manifest.setting(bench.mesh, loop, chunk.width // bench.mesh.size)
-    return _Ready(population, program, members, setting)
+    def say(self) -> None:
+        if self.place is not None:
+            self.place.record.say(self._said() | self.display.figures())
 
+    def say_compiling(self) -> None:
+        if self.new:
+            self.display.compiling(*self.programs)
+            self.say()
 
-def _first(
-    ready: _Ready,
-    prepared: Prepared,
-    chunk: Chunk,
-    place: Place | None,
-    sources: Mapping[int, int],
-    display: Display,
-) -> tuple[int, Evaluations, execute.Carry, dict[str, Any], Stopwatch]:
-    """The step that a chunk goes on from, its evaluations until then, its states, setting and seconds."""
-    bench, setting, found = prepared.bench, ready.setting, None
-    if place is not None:
-        place.writer.begin()
-        found = _find(chunk, place.directory, sources, display)
-    if found is None:
-        carry = ready.program.init(bench.root, ready.members, example_batch(prepared.study))
-        return 0, [], carry, setting, Stopwatch()
-    if found.setting != setting:
-        setting = setting | {"until_step": {str(found.step): found.setting}}
-    carry = _on_devices(found, ready.program, bench, ready.members, chunk.width)
-    return found.step, found.evaluations, carry, setting, Stopwatch(found.seconds)
+    def _said(self) -> dict[str, Any]:
+        chunk = self.chunk
+        return {"chunk": chunk.name, "members": self.count, "steps": chunk.stop, "step": self.step}
 
+    def span(self, target: int) -> None:
+        """Trains some steps, at most up to the target."""
+        chunk, step = self.chunk, self.step
+        batches, last = self.feed(step)
+        stop = step + self.pace.span(chunk, min(target, last) - step)
+        with self.watch.running():
+            self.carry = self.program.advance(
+                self.bench.root, self.members, self.carry, batches, np.int32(step), np.int32(stop)
+            )
+            jax.block_until_ready(self.carry)
+        self.pace.saw(chunk, stop - step, self.watch.lap)
+        self.step = stop
+        self.display.chunk(chunk.name, Running(self.count, stop - chunk.after, stop, self.loss))
+        self.say()
 
-def _trained(
-    study: Study, ready: _Ready, chunk: Chunk, carry: execute.Carry, evaluations: Evaluations
-) -> Trained:
-    """The rows of a chunk at the end of its interval."""
-    diverged_at = np.asarray(carry.diverged_at)[: len(chunk.members)]
-    alive, last = diverged_at == execute.ALIVE, chunk.stop == study.steps
-    status = np.where(alive, Status.DONE if last else Status.RUNNING, Status.DIVERGED)
-    return Trained(
-        members=member_rows(ready.population, chunk.members, status, diverged_at),
-        metrics=metric_rows(chunk.members, diverged_at, evaluations),
-        setting=ready.setting,
-        final=np.where(alive, _scores(study, evaluations), np.nan),
-        checkpoint=None,
-        carry=carry if last else None,
-    )
+    def evaluate(self) -> None:
+        """Evaluates the members where they are."""
+        place, step = self.place, self.step
+        if place is not None and isinstance(place.record, Record):  # whoever waits for it is told why
+            place.record.say(self._said() | {"evaluating": True}, at_once=self.pace.evaluates_long())
+        with self.watch.running():
+            values, self.carry = self.program.evaluate(
+                self.members, self.carry, self.bench.evaluation, np.int32(step)
+            )
+            found = {name: np.asarray(rows)[: self.count] for name, rows in values.items()}
+        self.pace.evaluated(self.watch.lap)
+        if step > self.chunk.start:  # otherwise it is there
+            self.evaluations.append((step, found))
+            lead = _lead(self.study, self.population, self.chunk, self.carry, self.evaluations)
+            self.display.lead(lead, self.study.mode)
+        if self.new:
+            self.display.compiled()
+        self.new = False
+        self.say()
+        if "train/loss" in found:
+            losses = found["train/loss"][np.isfinite(found["train/loss"])]
+            self.loss = float(np.mean(losses)) if len(losses) else float("nan")
+
+    def checkpoint(self) -> Checkpoint:
+        """The states as they are."""
+        host, chunk = to_host(self.carry, self.count), self.chunk
+        evaluations, seconds = list(self.evaluations), self.watch.seconds
+        return Checkpoint(self.step, chunk.members, host, evaluations, self.setting, chunk.start, seconds)
+
+    def trained(self) -> Trained:
+        """The rows of the chunk at the end of its interval, and the states that are needed of it."""
+        chunk, study, place = self.chunk, self.study, self.place
+        diverged_at = np.asarray(self.carry.diverged_at)[: self.count]
+        alive, last = diverged_at == execute.ALIVE, chunk.stop == study.steps
+        status = np.where(alive, Status.DONE if last else Status.RUNNING, Status.DIVERGED)
+        goes_on = place is not None and (not last or place.keeps_states)
+        found = Trained(
+            members=member_rows(self.population, chunk.members, status, diverged_at),
+            metrics=metric_rows(chunk.members, diverged_at, self.evaluations),
+            setting=self.setting,
+            final=np.where(alive, _scores(study, self.evaluations), np.nan),
+            checkpoint=self.checkpoint() if goes_on else None,
+            carry=self.carry if last else None,
+            seconds=self.watch.seconds,
+        )
+        self.display.finish(chunk.name, self.count, chunk.steps, int((~alive).sum()), last)
+        return found
 
 
 def _lead(
@@ -245,15 +257,6 @@ def _scores(study: Study, evaluations: Evaluations) -> np.ndarray:
     return so_far(values, study.mode)[-1] if study.select == "best" else values[-1]
 
 
-def checkpoint_name(chunk: Chunk) -> str:
-    """What the chunk's checkpoints are kept under; chunks of another plan have other names.
-
-    Args:
-        chunk: the chunk.
-    """
-    return f"{chunk.name}-{len(chunk.members)}"
-
-
 def _targets(study: Study, chunk: Chunk) -> list[int]:
     """The steps of the interval after which members are evaluated; its last is one of them.
 
@@ -261,49 +264,6 @@ def _targets(study: Study, chunk: Chunk) -> list[int]:
     """
     inside = [step for step in study.evaluation_steps if chunk.start < step < chunk.stop]
     return [*[chunk.start] * chunk.again, *inside, chunk.stop]
-
-
-def _find(chunk: Chunk, directory: Path, sources: Mapping[int, int], display: Display) -> Checkpoint | None:
-    """What the chunk goes on from; None if it begins at step 0."""
-    try:
-        found = checkpoints.in_flight(directory, chunk.members, chunk.start, chunk.stop, chunk.after)
-        if found is not None:
-            display.note(f"going on from the checkpoint at step {found.step}")
-            return found
-    except READING_ERRORS as error:
-        display.note(
-            f"a checkpoint of chunk {chunk.name} cannot be read, so it starts anew at step {chunk.after}: "
-            f"{error}"
-        )
-    if chunk.after == 0:
-        return None
-    try:
-        wanted = np.asarray([sources.get(member, member) for member in chunk.members.tolist()])
-        found = checkpoints.at_rung(directory, wanted, chunk.start)
-    except READING_ERRORS as error:
-        raise StudyError(_gone(chunk, directory)) from error
-    if found is None:
-        raise StudyError(_gone(chunk, directory))
-    return found._replace(members=chunk.members)
-
-
-def _gone(chunk: Chunk, directory: Path) -> str:
-    return (
-        f"`the states at step {chunk.start} are kept` must hold to go on with chunk {chunk.name}, but got "
-        f"none that can be read in {directory / checkpoints.CHECKPOINTS}; `sweeps resume` trains them again"
-    )
-
-
-def _on_devices(
-    found: Checkpoint, program: execute.Program, bench: Bench, members: execute.Members, width: int
-) -> execute.Carry:
-    like = jax.eval_shape(program.init, bench.root, members, example_batch(bench.study))
-    rows = np.resize(np.arange(len(found.members)), width)
-    carry = from_host([leaf[rows] for leaf in found.leaves], like)
-    carry = jax.tree.map(
-        lambda leaf, was: as_python_numbers(leaf) if was.weak_type else leaf, carry, like
-    )  # what was carried as it came from the configuration
-    return jax.device_put(carry, members.seeds.sharding)
 
 
 def _say_problem(display: Display, place: Place | None) -> None:

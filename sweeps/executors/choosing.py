@@ -15,7 +15,7 @@ from sweeps.engine import autotune, measurements
 from sweeps.engine import chunks as planning
 from sweeps.engine.chunks import SECONDS_BY_WORKER, Chunk, Measurement
 from sweeps.engine.failure import check_group
-from sweeps.engine.plan import Began, Plan, Prepared, predicted_seconds
+from sweeps.engine.plan import Plan, Prepared, predicted_seconds
 from sweeps.errors import StudyError
 from sweeps.executors.dispatcher import Crew
 from sweeps.executors.executor import Executor, Finished
@@ -33,7 +33,7 @@ FASTER = 0.95  # of this process's time; a smaller gain is within what a measure
 
 
 class Choosing:
-    """This process, or a process per core where these were measured to be faster.
+    """This process, or a process per core where these were measured to be faster, as an `Executor`.
 
     Args:
         alone: this process.
@@ -44,16 +44,11 @@ class Choosing:
         self.alone, self.last = alone, last
         self.trainer: Executor = alone
 
-    def plan(self, members_per_chunk: int | None, began: Began | None) -> Plan:
-        """Measures and cuts, in this process and, if that is worth its time, in workers.
-
-        Args:
-            members_per_chunk: how many members run at once; None measures and chooses.
-            began: how the run began, if it goes on.
-        """
+    def plan(self, members_per_chunk: int | None, began: Plan | None) -> Plan:
+        """Measures and cuts, in this process and, if that is worth its time, in workers."""
         plan, alone = self.alone.plan(members_per_chunk, began), self.alone
-        left = alone.signals.deadline - time.monotonic()
-        if began is None and worth_measuring(alone.prepared, alone.request, left):
+        left = alone.work.signals.deadline - time.monotonic()
+        if began is None and worth_measuring(alone.prepared, alone.work.request, left):
             known = share_of_processes(alone.prepared)
             if known is None or known <= FASTER:
                 return self._by_workers() or plan
@@ -61,42 +56,31 @@ class Choosing:
 
     def _by_workers(self) -> Plan | None:
         """The plan of workers that are faster, which train from now on; None if they are not."""
-        alone, note = self.alone, self.alone.display.note
+        alone, display = self.alone, self.alone.work.display
         with contextlib.ExitStack() as stack:
             try:
                 executor = stack.enter_context(ready(Processes()))
-                crew = stack.enter_context(
-                    gathered(
-                        executor, alone.examined, alone.request, alone.lock, alone.display, alone.signals
-                    )
-                )
+                crew = stack.enter_context(gathered(executor, alone.work))
                 plan = crew.plan(None, _alike(alone.prepared, crew.pool.room()))
                 _check_program(alone, crew)
                 share = _share(alone.prepared, crew)
                 _keep(alone.prepared, share)
                 if share <= FASTER:
                     count = crew.pool.room()
-                    note(f"{count} processes train: {_said(share)}; --executor inline stays in one")
+                    display.note(f"{count} processes train: {_said(share)}; --executor inline stays in one")
                     self.trainer = crew
                     self.last.enter_context(stack.pop_all())
                     return plan
-                note(f"one process trains: {_said(share)}")
+                display.note(f"one process trains: {_said(share)}")
             except (StudyError, OSError) as error:
-                note(f"all is trained in this process, since workers cannot: {error}")
-        alone.display.staff(0)
+                display.note(f"all is trained in this process, since workers cannot: {error}")
+        display.staff(0)
         return None
 
     def train(
         self, population: Population, chunks: list[Chunk], sources: Mapping[int, int], finished: Finished
     ) -> None:
-        """Trains chunks where that is faster; returns when every one is committed or given up.
-
-        Args:
-            population: all members so far.
-            chunks: the chunks.
-            sources: members that go on from another's state, and whose.
-            finished: called with every chunk that is committed.
-        """
+        """Trains chunks where that is faster; returns when every one is committed or given up."""
         self.trainer.train(population, chunks, sources, finished)
 
 
@@ -119,7 +103,8 @@ def worth_measuring(prepared: Prepared, request: Request, seconds: float = math.
         request: what was asked for.
         seconds: how long the run may take.
     """
-    bench, cores, study = prepared.bench, cpu_cores(), prepared.study
+    bench, cores = prepared.bench, cpu_cores()
+    study, population = bench.study, bench.population
     if not prepared.choice.measurements or sys.platform != "linux" or cores == 1 or bench.accelerated:
         return False
     if bench.mesh.size != len(jax.devices()) or not _devices_are_usual(cores):
@@ -130,10 +115,10 @@ def worth_measuring(prepared: Prepared, request: Request, seconds: float = math.
     if min(predicted_seconds(prepared, request.member_steps), seconds) < LONG_SECONDS:
         return False
     held = sum(leaf.nbytes for leaf in jax.tree.leaves((bench.train, bench.evaluation)))
-    if int(np.bincount(prepared.population.groups).max()) < 2 * cores or held * cores > free_ram() / 4:
+    if int(np.bincount(population.groups).max()) < 2 * cores or held * cores > free_ram() / 4:
         return False
     # What a callback does, such as printing or counting, is meant for this process.
-    return not check_group(study, prepared.population, bench.group).calls_back
+    return not check_group(study, population, bench.group).calls_back
 
 
 def _devices_are_usual(cores: int) -> bool:
@@ -173,10 +158,10 @@ def _said(share: float) -> str:
     return f"one per core takes {share:.2f} of one process's time, as measured"
 
 
-def _alike(prepared: Prepared, workers: int) -> Began:
+def _alike(prepared: Prepared, workers: int) -> Plan:
     """What workers measure: the width and the loop that one device of this process runs, and no others."""
-    largest, choice = int(np.bincount(prepared.population.groups).max()), prepared.choice
-    return Began(1, planning.balanced(largest, choice.per_device, workers), choice.loop)
+    largest, best = int(np.bincount(prepared.bench.population.groups).max()), prepared.choice.best
+    return Plan(1, planning.balanced(largest, best.per_device, workers), best.loop)
 
 
 def _check_program(alone: Alone, crew: Crew) -> None:
@@ -184,7 +169,7 @@ def _check_program(alone: Alone, crew: Crew) -> None:
 
     It does where something in a module was changed after that had been imported.
     """
-    worker, examined = crew.idle[-1].worker, alone.examined
+    worker, examined = crew.idle[-1].worker, alone.work.examined
     try:
         found = crew.pool.answer(crew.pool.call(worker, "digest"))
     except (Died, Failed) as error:
@@ -199,12 +184,12 @@ def _share(prepared: Prepared, crew: Crew) -> float:
 
     That is measured again: it may be remembered from an hour when other things kept the cores busy.
     """
-    pattern, bench, chosen = crew.pattern, prepared.bench, prepared.choice.candidate
-    assert pattern is not None  # they have planned
+    plan, bench, chosen = crew.common, prepared.bench, prepared.choice.best
+    assert plan is not None  # they have planned
     crew.rest()
     now = autotune.measure(bench, chosen.loop, chosen.per_device, math.inf)
-    steps, width = prepared.study.steps, pattern.setting["members_per_device"]
-    theirs = Measurement(width, pattern.loop, pattern.seconds_per_step, 0.0, 0)
+    steps, width = bench.study.steps, plan.setting["members_per_device"]
+    theirs = Measurement(width, plan.loop, plan.seconds_per_step, 0.0, 0)
     here = planning.cost(now, bench.chunk_seconds / steps) / bench.mesh.size
     return planning.cost(theirs, SECONDS_BY_WORKER / steps) / crew.pool.room() / here
 

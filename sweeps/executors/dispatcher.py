@@ -9,22 +9,19 @@ from typing import Any
 from sweeps.engine.chunks import Chunk
 from sweeps.engine.commit import give_up
 from sweeps.engine.failure import Failure
-from sweeps.engine.plan import Began, Examined, Plan
+from sweeps.engine.plan import Plan
 from sweeps.errors import StudyError
 from sweeps.executors.assignment import Assignment, Hand, Task, again
-from sweeps.executors.executor import Finished
+from sweeps.executors.executor import Finished, Work
 from sweeps.executors.inline import say_failure
 from sweeps.executors.pool import Died, Failed, Pool
 from sweeps.executors.processes import Processes
 from sweeps.executors.ray_cluster import Ray
-from sweeps.executors.worker import Job, Outcome, Pattern
+from sweeps.executors.worker import Job, Outcome
 from sweeps.host.compilation import count_elsewhere
-from sweeps.host.progress import Display, Running
-from sweeps.host.signals import Signals
+from sweeps.host.progress import Running
 from sweeps.members.population import Population
-from sweeps.members.request import Request
 from sweeps.store import heartbeats
-from sweeps.store.lock import Lock
 
 WAIT_SECONDS = 0.5  # between two looks at the workers
 LEAST_LIMIT, LIMIT_FACTOR = 60.0, 10.0  # seconds, and times what the plan says
@@ -34,36 +31,18 @@ FALSE_STARTS = 5  # in a row, after which the run is given up
 
 
 class Crew:
-    """The workers of a run.
+    """The workers of a run, as an `Executor`.
 
     Args:
         pool: where workers come from.
         executor: how the run uses it.
-        examined: the study.
-        request: what was asked for.
-        lock: the lock of the run directory.
-        display: what a person sees.
-        signals: what says that the run's time is over.
+        work: the run.
     """
 
-    def __init__(
-        self,
-        pool: Pool,
-        executor: Ray | Processes,
-        examined: Examined,
-        request: Request,
-        lock: Lock,
-        display: Display,
-        signals: Signals,
-    ):
-        self.pool, self.executor, self.request, self.lock, self.display = (
-            pool,
-            executor,
-            request,
-            lock,
-            display,
-        )
-        self.directory, self.signals = lock.path.parent.resolve(), signals
+    def __init__(self, pool: Pool, executor: Ray | Processes, work: Work):
+        examined, request, self.lock, self.display, self.signals = work
+        self.pool, self.executor, self.request = pool, executor, request
+        self.directory = self.lock.path.parent.resolve()
         trial = examined.study.trial._replace(data=request.study.trial.data)  # which is not wrapped
         job = Job(
             examined._replace(study=dataclasses.replace(examined.study, trial=trial)),
@@ -72,7 +51,7 @@ class Crew:
             request.keep_best,
             request.keep_states,
             request.checkpoint_minutes,
-            lock.holder(),
+            self.lock.holder(),
             pool.room(),
             pool.neighbours(),
         )
@@ -85,19 +64,15 @@ class Crew:
         self.count = self.false_starts = 0
         self.patience = time.monotonic() + PATIENCE_SECONDS
         self.looked = 0.0
-        self.pattern: Pattern | None = None
+        self.common: Plan | None = None  # by which all train, as the first of them has measured
 
-    def plan(self, members_per_chunk: int | None, began: Began | None) -> Plan:
+    def plan(self, members_per_chunk: int | None, began: Plan | None) -> Plan:
         """Lets workers measure, and returns the plan of the first that has.
-
-        Args:
-            members_per_chunk: how many members run at once; None measures and chooses.
-            began: how the run began, if it goes on.
 
         Raises:
             StudyError: workers do not start, or cannot plan.
         """
-        while self.pattern is None:
+        while self.common is None:
             self._staff(len(self.request.population))
             # All measure, so that each has compiled what it needs when the first says how to go on.
             for hand in self.idle:
@@ -106,8 +81,7 @@ class Crew:
             self.idle.clear()
             self._say_phase()
             self._wait()
-        devices, most, setting = self.pattern.devices, self.pattern.most, self.pattern.setting
-        return Plan(self.request.population, devices, most, setting, self.failures)
+        return self.common
 
     def rest(self) -> None:
         """Waits until no worker measures any more."""
@@ -125,19 +99,9 @@ class Crew:
                 return
 
     def train(
-        self,
-        population: Population,
-        chunks: list[Chunk],
-        sources: Mapping[int, int],
-        finished: Finished,
+        self, population: Population, chunks: list[Chunk], sources: Mapping[int, int], finished: Finished
     ) -> None:
         """Trains chunks; returns when every one is committed or given up.
-
-        Args:
-            population: all members so far.
-            chunks: the chunks.
-            sources: members that go on from another's state, and whose.
-            finished: called with every chunk that is committed.
 
         Raises:
             StudyError: workers do not start, or something fails that no member is to blame for.
@@ -148,7 +112,7 @@ class Crew:
             self._staff(len(waiting) + len(self.running))
             while waiting and self.idle:
                 hand, task = self.idle.pop(), waiting.popleft()
-                found = self.pool.call(hand.worker, "train", self.pattern, shared[0], task.chunk, shared[1])
+                found = self.pool.call(hand.worker, "train", self.common, shared[0], task.chunk, shared[1])
                 self.running[found] = Assignment(hand, task)
             for reference in self._wait():
                 assignment = self.running.pop(reference)
@@ -207,9 +171,9 @@ class Crew:
     def _hear(self, reference: Any, hand: Hand) -> None:
         """Takes what a worker has measured for the plan, if it is the first."""
         try:
-            found = self.pool.answer(reference)
-            count_elsewhere(found.programs)
-            self.pattern = self.pattern or found
+            plan, programs = self.pool.answer(reference)
+            count_elsewhere(programs)
+            self.common = self.common or plan._replace(failures=self.failures)
             self.idle.append(hand)
         except Died as error:
             self._false_start(hand, error)
@@ -223,7 +187,7 @@ class Crew:
             if time.monotonic() - hand.since > limit:
                 del self.measuring[reference]
                 self._dismiss(hand)
-                if self.pattern is None and not self.measuring:
+                if self.common is None and not self.measuring:
                     raise StudyError(
                         f"No worker has planned the study in {limit:.0f} s. Does a function of the trial "
                         f"wait for something?"
@@ -272,13 +236,13 @@ class Crew:
             self.display.finish(chunk.name, len(chunk.members), chunk.steps, outcome.diverged, last)
             finished(chunk)
             return []
-        assert self.pattern is not None  # it was planned
-        parts = again(task, why, self.pattern.devices, self.executor.attempts)
+        assert self.common is not None  # it was planned
+        parts = again(task, why, self.common.devices, self.executor.attempts)
         if why.fatal and task.attempts + 1 >= self.executor.attempts:
             raise StudyError(why.error)
         say_failure(self.display, task, why, parts)
         if not parts:
-            metric, setting = self.request.study.metric, self.pattern.setting
+            metric, setting = self.request.study.metric, self.common.setting
             give_up(self.directory, population, chunk, metric, setting, why)
         return parts[::-1]
 
@@ -311,8 +275,8 @@ class Crew:
             return float(self.executor.time_limit)
         if evaluating:
             return SILENCE
-        assert self.pattern is not None  # it was planned
-        expected = self.pattern.compile_seconds + chunk.steps * self.pattern.seconds_per_step
+        assert self.common is not None  # it was planned
+        expected = self.common.compile_seconds + chunk.steps * self.common.seconds_per_step
         return LEAST_LIMIT + LIMIT_FACTOR * expected
 
     def _dismiss(self, hand: Hand) -> None:

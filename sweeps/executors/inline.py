@@ -1,7 +1,6 @@
 """Chunks trained in this process, one after the other."""
 
 import collections
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,104 +9,77 @@ import jax
 from sweeps.engine.chunks import SECONDS_ON_DISK, Chunk, halved
 from sweeps.engine.commit import Handover, give_up
 from sweeps.engine.failure import CALLBACK, Failure, diagnose, settle
-from sweeps.engine.plan import Began, Examined, Plan, Prepared, plan_of, prepare
+from sweeps.engine.plan import Plan, Prepared, prepare
 from sweeps.engine.training import Pace, Place, Trained, train
 from sweeps.executors.assignment import Task, again
-from sweeps.executors.executor import Finished
+from sweeps.executors.executor import Finished, Work
 from sweeps.host.progress import Display
 from sweeps.host.signals import Signals
 from sweeps.members.population import Population
-from sweeps.members.request import Request
 from sweeps.store.checkpoints import Writer
-from sweeps.store.lock import Lock
 
 ATTEMPTS = 2  # of a chunk as it is, before it is tried in halves
 MOST_SAID = 10  # members that are given up, one by one; the count goes on
 
 
 class Alone:
-    """This process, which trains chunks on its own devices, one after the other.
+    """This process, an `Executor` that trains chunks on its own devices, one after the other.
 
     Args:
-        examined: the study.
-        request: what was asked for.
+        work: the run.
         devices: the devices; None takes all, or as many as the run began with.
-        lock: the lock of the run directory.
-        display: what a person sees.
-        signals: what is held back while a span runs.
     """
 
-    def __init__(
-        self,
-        examined: Examined,
-        request: Request,
-        devices: Sequence[Any] | None,
-        lock: Lock,
-        display: Display,
-        signals: Signals,
-    ):
-        self.examined, self.request, self.devices, self.lock = examined, request, devices, lock
-        self.display, self.signals, self.pace = display, signals, Pace()
-        directory = lock.path.parent
+    def __init__(self, work: Work, devices: Sequence[Any] | None):
+        self.work, self.devices, self.pace = work, devices, Pace()
+        directory, request = work.lock.path.parent, work.request
         writer = Writer(directory, 60 * request.checkpoint_minutes)
-        self.place = Place(directory, writer, lock, request.keep_states)
+        self.place = Place(directory, writer, work.lock, request.keep_states)
 
-    def plan(self, members_per_chunk: int | None, began: Began | None) -> Plan:
-        """Measures and cuts.
-
-        Args:
-            members_per_chunk: how many members run at once; None measures and chooses.
-            began: how the run began, if it goes on.
-        """
+    def plan(self, members_per_chunk: int | None, began: Plan | None) -> Plan:
+        """Measures and cuts."""
+        examined, request, _, display, _ = self.work
 
         def say(phase: str) -> None:
-            self.display.doing(phase)
-            self.place.record.say(self.display.figures())
+            display.doing(phase)
+            self.place.record.say(display.figures())
 
         self.prepared = prepare(
-            self.examined, self.request.sampling.root_seed, self.devices, members_per_chunk, began=began,
+            examined, request.sampling.root_seed, self.devices, members_per_chunk, began=began,
             chunk_seconds=SECONDS_ON_DISK, say=say,
         )  # fmt: skip
-        plan = plan_of(self.prepared)
+        plan = self.prepared.plan
         if began is None and plan.devices < len(self.devices or jax.devices()):
-            self.display.note(f"{plan.devices} of the devices are used: there are no more members in a group")
+            display.note(f"{plan.devices} of the devices are used: there are no more members in a group")
         return plan
 
     def train(
         self, population: Population, chunks: list[Chunk], sources: Mapping[int, int], finished: Finished
     ) -> None:
-        """Trains chunks; returns when every one is committed or given up.
+        """Trains chunks; returns when every one is committed or given up."""
+        _, request, _, display, signals = self.work
+        prepared, place, study = self.prepared, self.place, request.study
 
-        Args:
-            population: all members so far.
-            chunks: the chunks.
-            sources: members that go on from another's state, and whose.
-            finished: called with every chunk that is committed.
-        """
-        bench = self.prepared.bench._replace(population=population)
-        now = self.prepared._replace(population=population, bench=bench)
-        train_one = functools.partial(
-            train, pace=self.pace, display=self.display, signals=self.signals, place=self.place,
-            sources=sources,
-        )  # fmt: skip
+        def train_one(chunk: Chunk) -> Trained:
+            return train(prepared, population, chunk, self.pace, display, signals, place, sources)
 
         def leave(chunk: Chunk, why: Failure) -> None:
-            study, setting = self.request.study, plan_of(self.prepared).setting
-            give_up(self.place.directory, population, chunk, study.metric, setting, why)
+            give_up(place.directory, population, chunk, study.metric, prepared.plan.setting, why)
 
         self.pace.groups.update(chunk.group for chunk in chunks)
-        handover = Handover(self.request.study, self.place.directory, self.request.keep_best, finished)
+        handover = Handover(study, place.directory, request.keep_best, finished)
         try:
-            train_all(now, chunks, train_one, handover.add, leave, self.display, self.signals)
+            train_all(prepared, population, chunks, train_one, handover.add, leave, display, signals)
         finally:  # also after Ctrl-C
-            with self.signals.held():
+            with signals.held():
                 handover.flush()
 
 
 def train_all(
     prepared: Prepared,
+    population: Population,
     chunks: list[Chunk],
-    train_one: Callable[[Prepared, Chunk], Trained],
+    train_one: Callable[[Chunk], Trained],
     finish: Callable[[Chunk, Trained], None],
     leave: Callable[[Chunk, Failure], None],
     display: Display,
@@ -119,6 +91,7 @@ def train_all(
 
     Args:
         prepared: the plan.
+        population: all members so far.
         chunks: the chunks.
         train_one: trains one.
         finish: called with each, and what came of it.
@@ -135,9 +108,9 @@ def train_all(
         chunk = task.chunk
         with signals.held():
             try:
-                trained = train_one(prepared, chunk)
+                trained = train_one(chunk)
             except Exception as error:  # whatever the user's own functions raise
-                why = diagnose(error, prepared.study, prepared.population, chunk.group)
+                why = diagnose(error, prepared.bench.study, population, chunk.group)
                 if why.fatal:
                     raise
                 parts = again(task, why, devices, ATTEMPTS)

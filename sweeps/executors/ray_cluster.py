@@ -28,20 +28,7 @@ ray.init(address=sys.argv[1], log_to_driver=False, logging_level="error")
 
 
 class Ray(NamedTuple):
-    """How a run uses Ray; made by `sweeps.ray`.
-
-    Attributes:
-        address: of the cluster; None starts one on this machine, or uses what the process is connected to.
-        worker_cpus: cores of each worker; None takes all of the smallest node.
-        worker_gpus: GPUs of each worker; None takes all of the smallest node that has any.
-        resources: others that each worker needs, such as `{"TPU": 4}`.
-        workers: how many workers to ask for at once; None asks for as many as there is room for.
-        attempts: how often a chunk is tried before its members are given up as failed.
-        time_limit: after how many seconds without a sign of life a worker is given up; None derives it from
-            the plan: a minute, and ten times what the chunk should take.
-        runtime_env: Ray's runtime environment; None ships what git tracks beside the study's module,
-            and what is imported from there.
-    """
+    """How a run uses Ray; made by `sweeps.ray`, where each is explained."""
 
     address: str | None = None
     worker_cpus: int | None = None

@@ -1,5 +1,6 @@
 """One worker of a run: a JAX process with devices of its own that trains chunks into the run directory."""
 
+import math
 import os
 import socket
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from sweeps.engine import autotune
 from sweeps.engine.chunks import SECONDS_BY_WORKER, Chunk
 from sweeps.engine.commit import commit
 from sweeps.engine.failure import Failure, check_group, diagnose
-from sweeps.engine.plan import Began, Examined, Prepared, plan_of, prepare
+from sweeps.engine.plan import Examined, Plan, Prepared, prepare
 from sweeps.engine.training import Pace, Place, train
 from sweeps.host import compilation
 from sweeps.host.cores import claim
@@ -52,28 +53,6 @@ class Job(NamedTuple):
     neighbours: int
 
 
-class Pattern(NamedTuple):
-    """How every worker runs chunks, as one of them has measured.
-
-    Attributes:
-        devices: how many devices share a chunk.
-        most: the most members of a chunk.
-        loop: the loop.
-        setting: the numerical setting.
-        seconds_per_step: of a whole chunk.
-        compile_seconds: what compiling its program took.
-        programs: how many programs the worker has asked for, and how many of them the cache had.
-    """
-
-    devices: int
-    most: int
-    loop: str
-    setting: dict[str, Any]
-    seconds_per_step: float
-    compile_seconds: float
-    programs: tuple[int, int]
-
-
 class Outcome(NamedTuple):
     """What became of a chunk.
 
@@ -111,7 +90,7 @@ class Worker:
             jax.config.update("jax_platforms", "cpu")
         compilation.use_cache()
         self.programs = compilation.count_programs()
-        self.prepared: dict[Began, Prepared] = {}
+        self.prepared: dict[tuple[int, int, str], Prepared] = {}  # by devices, members per chunk and loop
         self.pace = Pace()
 
     def begin(self, job: Job) -> dict[str, Any]:
@@ -133,37 +112,34 @@ class Worker:
         study, population = self.job.examined.study, self.job.examined.population
         return check_group(study, population, self.job.examined.group).digest
 
-    def measure(self, members_per_chunk: int | None, began: Began | None) -> Pattern:
+    def measure(self, members_per_chunk: int | None, began: Plan | None) -> tuple[Plan, tuple[int, int]]:
         """Plans on this worker's devices.
 
         Args:
             members_per_chunk: how many members run at once; None measures and chooses.
             began: how the run began, if it goes on.
+
+        Returns:
+            The plan, in which chunks are timed; how many programs the worker has asked for, and how many of
+            them the cache had.
         """
         job = self.job
         prepared = prepare(
             job.examined, job.root_seed, None, members_per_chunk,
             began=began, workers=job.workers, neighbours=job.neighbours, chunk_seconds=SECONDS_BY_WORKER,
         )  # fmt: skip
-        found = prepared.choice
-        timed = [each for each in found.measurements if (each.per_device, each.loop) == found[:2]]
-        if not timed:
-            timed = [autotune.measure(prepared.bench, found.loop, found.per_device, float("inf"))]
-        (_, _, seconds_per_step, compile_seconds, _), *_ = timed
-        plan = plan_of(prepared)
-        self.prepared[Began(plan.devices, plan.most, found.loop)] = prepared
-        return Pattern(
-            plan.devices, plan.most, found.loop, plan.setting,
-            seconds_per_step, compile_seconds, self.programs.taken(),
-        )  # fmt: skip
+        plan, best = prepared.plan, prepared.choice.best
+        self.prepared[plan[:3]] = prepared
+        if not prepared.choice.measurements:
+            best = autotune.measure(prepared.bench, plan.loop, best.per_device, math.inf)
+        seconds = {"seconds_per_step": best.seconds_per_step, "compile_seconds": best.compile_seconds}
+        return plan._replace(**seconds), self.programs.taken()
 
-    def train(
-        self, pattern: Pattern, population: Population, chunk: Chunk, sources: Mapping[int, int]
-    ) -> Outcome:
+    def train(self, plan: Plan, population: Population, chunk: Chunk, sources: Mapping[int, int]) -> Outcome:
         """Trains a chunk and commits it.
 
         Args:
-            pattern: how.
+            plan: how.
             population: all members so far.
             chunk: the chunk.
             sources: members that go on from another's state, and whose.
@@ -180,10 +156,10 @@ class Worker:
                 {"chunk": chunk.name, "members": len(chunk.members), "step": chunk.after, "steps": chunk.stop}
             )
             if not folder.exists():  # an earlier attempt may have come so far, and died before it said so
-                now = self._prepared(pattern, population)
+                prepared = self._prepared(plan)
                 writer = Writer(self.directory, 60 * job.checkpoint_minutes)
                 place = Place(self.directory, writer, record, job.keep_states)
-                trained = train(now, chunk, self.pace, display, self.signals, place, sources)
+                trained = train(prepared, population, chunk, self.pace, display, self.signals, place, sources)
                 record.check()
                 commit(job.examined.study, self.directory, job.keep_best, [(chunk, trained)])
             status = store.read_chunk(folder)[0]["status"].to_pylist()
@@ -194,12 +170,10 @@ class Worker:
         except Exception as error:  # whatever the user's own functions raise
             return Outcome(0, diagnose(error, job.examined.study, population, chunk.group))
 
-    def _prepared(self, pattern: Pattern, population: Population) -> Prepared:
-        began, there = Began(pattern.devices, pattern.most, pattern.loop), jax.local_device_count()
-        if there < began.devices:
-            raise RuntimeError(f"{began.devices} devices are needed, but {socket.gethostname()} has {there}")
-        if began not in self.prepared:
-            self.prepared[began] = prepare(self.job.examined, self.job.root_seed, began=began)
-        prepared = self.prepared[began]
-        bench = prepared.bench._replace(population=population)
-        return prepared._replace(population=population, bench=bench)
+    def _prepared(self, plan: Plan) -> Prepared:
+        there = jax.local_device_count()
+        if there < plan.devices:
+            raise RuntimeError(f"{plan.devices} devices are needed, but {socket.gethostname()} has {there}")
+        if plan[:3] not in self.prepared:
+            self.prepared[plan[:3]] = prepare(self.job.examined, self.job.root_seed, began=plan)
+        return self.prepared[plan[:3]]

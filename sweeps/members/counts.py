@@ -4,8 +4,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from sweeps.errors import StudyError, brief
+from sweeps.errors import StudyError
 from sweeps.members.instances import configure as configure
+from sweeps.space.bounds import whole_number
 from sweeps.space.domains import size
 from sweeps.trial import ENGINES, Study
 
@@ -35,8 +36,8 @@ def check_samples(samples: Any) -> None:
     Args:
         samples: what was given.
     """
-    if samples is not None and (not isinstance(samples, int) or isinstance(samples, bool) or samples < 1):
-        raise StudyError(f"`1 <= samples` must hold and be a whole number, but got samples={brief(samples)}")
+    if samples is not None:
+        whole_number("samples", samples)
 
 
 def _grouped(number: int) -> str:

@@ -124,19 +124,7 @@ def _check_data(data: Any) -> None:
     else:
         check_stream(data.train, chunks=1)
     for what, part in parts.items():
-        *pair, weights = as_parts(what, part)
-        if weights is not None and not _are_weights(np.asarray(weights)):
-            raise StudyError(
-                f"`the weights of {what} are finite numbers ≥ 0, not all 0` must hold, but got others; a "
-                f"weight of 0 leaves an example out"
-            )
-        for name, value in zip(("inputs", "targets"), pair, strict=True):
-            for leaf in jax.tree.leaves(value):
-                if not (hasattr(leaf, "shape") and hasattr(leaf, "dtype")):
-                    raise StudyError(
-                        f"`the {name} of {what} are arrays` must hold, but got a {type(value).__name__} "
-                        f"that holds a {type(leaf).__name__}; write np.asarray(…)"
-                    )
+        _check_part(what, part)
     if data.evaluation is None:
         if not parts:
             raise without_evaluation()
@@ -146,6 +134,23 @@ def _check_data(data: Any) -> None:
         raise StudyError(
             "`1 <= evaluation examples` must hold, but got 0; hold some examples of the training data out"
         )
+
+
+def _check_part(what: str, part: Any) -> None:
+    """Raises a StudyError unless inputs and targets are arrays, and weights say how much each counts."""
+    *pair, weights = as_parts(what, part)
+    if weights is not None and not _are_weights(np.asarray(weights)):
+        raise StudyError(
+            f"`the weights of {what} are finite numbers ≥ 0, not all 0` must hold, but got others; a "
+            f"weight of 0 leaves an example out"
+        )
+    for name, value in zip(("inputs", "targets"), pair, strict=True):
+        for leaf in jax.tree.leaves(value):
+            if not (hasattr(leaf, "shape") and hasattr(leaf, "dtype")):
+                raise StudyError(
+                    f"`the {name} of {what} are arrays` must hold, but got a {type(value).__name__} "
+                    f"that holds a {type(leaf).__name__}; write np.asarray(…)"
+                )
 
 
 def _are_weights(weights: np.ndarray) -> bool:

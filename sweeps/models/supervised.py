@@ -130,6 +130,7 @@ def supervised(
     loss = with_config(loss or within_classes(default_loss, labels))
     measured = {"loss": loss} | {name: with_config(metric) for name, metric in metrics.items()}
 
+    # One short function for each part of a Trial: what they share is what was found above.
     def build(config: Any, key: jax.Array) -> Any:
         module = model(config, nnx.Rngs(key))
         return lowered(module) if lower else module

@@ -102,21 +102,44 @@ def conv_general_dilated(
         out_sharding=out_sharding,
     )
     result = jax.eval_shape(own, lhs, rhs)  # raises what jax.lax raises
-    spatial = lhs.ndim - 2
-    ordinary = (
-        spatial in (1, 2)
-        and batch_group_count == 1
-        and out_sharding is None
-        and lhs.dtype == rhs.dtype == result.dtype
-        and jnp.issubdtype(lhs.dtype, jnp.floating)
-        and 0 not in (*lhs.shape, *rhs.shape, *result.shape)
-    )
-    if not ordinary:
+    if batch_group_count > 1 or out_sharding is not None or not _is_ordinary(lhs, rhs, result):
         return own(lhs, rhs)
 
     numbers = lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
     (batch, channel, *places), (o, i, *taps) = numbers.lhs_spec, numbers.rhs_spec
     image, kernel = jnp.transpose(lhs, (batch, *places, channel)), jnp.transpose(rhs, (*taps, i, o))
+    window, image, kernel = _canonical(
+        image, kernel, window_strides, padding, lhs_dilation, rhs_dilation, feature_group_count, precision
+    )
+    output = _convolution(window, image, kernel)
+    if lhs.ndim == 3:
+        output = output[:, 0]
+    order = np.argsort((numbers.out_spec[0], *numbers.out_spec[2:], numbers.out_spec[1]))
+    return jnp.transpose(output, tuple(order))
+
+
+def _is_ordinary(lhs: Array, rhs: Array, result: jax.ShapeDtypeStruct) -> bool:
+    """Whether it is a convolution of rows or images, of floating-point numbers of one type, and not empty."""
+    return bool(
+        lhs.ndim in (3, 4)
+        and lhs.dtype == rhs.dtype == result.dtype
+        and jnp.issubdtype(lhs.dtype, jnp.floating)
+        and 0 not in (*lhs.shape, *rhs.shape, *result.shape)
+    )
+
+
+def _canonical(
+    image: Array,
+    kernel: Array,
+    window_strides: Sequence[int],
+    padding: str | Sequence[tuple[int, int]],
+    lhs_dilation: Sequence[int] | None,
+    rhs_dilation: Sequence[int] | None,
+    groups: int,
+    precision: Any,
+) -> tuple[_Window, Array, Array]:
+    """The window, image and kernel of a convolution of two dimensions whose padding is never negative."""
+    spatial = image.ndim - 2
     strides, spread, dilation = (
         tuple(int(n) for n in sizes or (1,) * spatial)
         for sizes in (window_strides, lhs_dilation, rhs_dilation)
@@ -129,14 +152,8 @@ def conv_general_dilated(
     if spatial == 1:  # a row is an image of height 1
         image, kernel = image[:, None], kernel[None]
         strides, dilation, pads = (1, *strides), (1, *dilation), ((0, 0), *pads)
-    window = _Window(
-        image.shape[1:3], kernel.shape[:2], strides, pads, dilation, feature_group_count, precision
-    )
-    output = _convolution(window, image, kernel)
-    if spatial == 1:
-        output = output[:, 0]
-    order = np.argsort((numbers.out_spec[0], *numbers.out_spec[2:], numbers.out_spec[1]))
-    return jnp.transpose(output, tuple(order))
+    window = _Window(image.shape[1:3], kernel.shape[:2], strides, pads, dilation, groups, precision)
+    return window, image, kernel
 
 
 def _padded(image: Array, pads: Sequence[tuple[int, int]], spread: Sequence[int]) -> Array:

@@ -8,10 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from sweeps.errors import StudyError, unknown
-from sweeps.space.values import as_text
-
-# Levels are computed: the second of linspace(0, 0.3, 4) is 0.1 but for a rounding.
-CLOSE = 1e-9
+from sweeps.space.values import CLOSE, as_text
 
 
 def matching(members: pa.Table, conditions: Mapping[str, Any]) -> np.ndarray:

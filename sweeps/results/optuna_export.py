@@ -19,7 +19,7 @@ from sweeps.space.domains import (
     Uniform,
     is_logarithmic,
     is_number,
-    levels,
+    possible_values,
 )
 from sweeps.space.grammar import as_domain
 from sweeps.space.values import stored
@@ -147,7 +147,7 @@ def _distribution(optuna: Any, domain: Domain) -> Any:
             return kinds.IntDistribution(*domain, log=is_logarithmic(domain))
         case Normal(mean, std):
             return kinds.FloatDistribution(mean - WIDE * std, mean + WIDE * std)
-    listed = domain.values if isinstance(domain, Choice) else levels(domain)
+    listed = possible_values(domain) or ()
     numbers = [level for level in listed if is_number(level) and math.isfinite(level)]
     if isinstance(domain, Choice) or len(numbers) < len(listed):
         return kinds.CategoricalDistribution([stored(value) for value in listed])

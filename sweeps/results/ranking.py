@@ -114,13 +114,10 @@ def rank(
     codes, code = np.unique(draws, return_inverse=True)
     cell, cells = place * len(codes) + code, len(points) * len(codes)
     status, finite = members["status"].to_numpy(), np.isfinite(values)
+    waiting = np.isin(status, [each for each in NOT_DONE if each not in scored])
     unfinished, failed, lost = (
         np.bincount(place, marked, len(points)).astype(int)
-        for marked in (
-            np.isin(status, [each for each in NOT_DONE if each not in scored]),
-            status == Status.FAILED,
-            ~finite,
-        )
+        for marked in (waiting, status == Status.FAILED, ~finite)
     )
     means = {name: _intervals(column, cell, cells, len(codes), overlap) for name, column in finals.items()}
     seeds_of = _different(place[finite], own_seeds[finite], len(points))
@@ -143,21 +140,22 @@ def rank(
         )
         for at, point in enumerate(points)
     ]
-    sign = -1 if mode == "max" else 1
-
-    def rank_of(at: int) -> tuple[int, int, float]:
-        row = found[at]
-        mean = sign * row.interval.mean
-        return row.diverged + row.unfinished, row.diverged, np.inf if mean != mean else mean
-
-    ranked = sorted(range(len(found)), key=rank_of)
-    # A row per configuration and a column per seed, and where there is a member.
-    shape = len(points), len(codes)
-    count = np.bincount(cell, minlength=cells).reshape(shape)[ranked]
-    table = np.bincount(cell, values, cells).reshape(shape)[ranked]
-    table = np.where(count > 0, table, np.nan) / np.maximum(count, 1)
-    tied = comparisons.tied_with_best(table, best=0, there=count > 0, overlap=overlap)
+    ranked = sorted(range(len(found)), key=lambda at: _rank_of(found[at], mode))
+    table, there = _by_seed(values, cell, len(points), len(codes))
+    tied = comparisons.tied_with_best(table[ranked], best=0, there=there[ranked], overlap=overlap)
     return [found[at]._replace(tied=bool(mark)) for at, mark in zip(ranked, tied, strict=True)]
+
+
+def _by_seed(values: np.ndarray, cell: np.ndarray, points: int, seeds: int) -> tuple[np.ndarray, np.ndarray]:
+    """A row per configuration and a column per seed, the means of their members; and where there are any."""
+    count, total = np.bincount(cell, minlength=points * seeds), np.bincount(cell, values, points * seeds)
+    table = np.where(count > 0, total, np.nan) / np.maximum(count, 1)
+    return table.reshape(points, seeds), (count > 0).reshape(points, seeds)
+
+
+def _rank_of(row: Configuration, mode: str) -> tuple[int, int, float]:
+    mean = -row.interval.mean if mode == "max" else row.interval.mean
+    return row.diverged + row.unfinished, row.diverged, np.inf if mean != mean else mean
 
 
 def overlap_of(folds: int) -> float:

@@ -33,11 +33,44 @@ class Decision(NamedTuple):
         stopped: the ids that end here, ascending; a diverged member ends unless it takes another's state.
         sources: member to the member whose state it takes (PBT).
         values: member to its new traced values by field (PBT).
+        failed: the ids of those that had failed and no score; it is made anew if they have one later.
     """
 
     stopped: np.ndarray
-    sources: dict[int, int]
-    values: dict[int, dict[str, float]]
+    sources: dict[int, int] = {}
+    values: dict[int, dict[str, float]] = {}
+    failed: np.ndarray = np.zeros(0, np.int64)
+
+
+def ending(decision: Decision, failed: np.ndarray) -> Decision:
+    """A decision by which members that have failed end too, whatever a schedule does with one that diverged.
+
+    Args:
+        decision: the decision.
+        failed: their ids.
+
+    Example:
+        >>> ending(Decision(np.array([3]), {1: 0, 2: 0}, {1: {}, 2: {}}), np.array([2])).sources
+        {1: 0}
+    """
+    ended = set(failed.tolist())
+    return Decision(
+        np.union1d(decision.stopped, failed),
+        {member: source for member, source in decision.sources.items() if member not in ended},
+        {member: values for member, values in decision.values.items() if member not in ended},
+        failed,
+    )
+
+
+def same(first: Decision, second: Decision) -> bool:
+    """Whether two decisions are one, whoever had failed.
+
+    Args:
+        first: one.
+        second: the other.
+    """
+    stopped = np.array_equal(first.stopped, second.stopped)
+    return stopped and (first.sources, first.values) == (second.sources, second.values)
 
 
 def rank_points(standing: Standing, mode: str) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 
 from sweeps.errors import StudyError, brief, unknown
 from sweeps.schedules.decision import Decision, Standing
-from sweeps.space.bounds import finite
+from sweeps.space.bounds import finite, whole_number
 from sweeps.space.domains import Scalar
 
 PER = ("configuration", "member")
@@ -48,11 +48,7 @@ def early_stopping(
         >>> early_stopping(patience=5)
         EarlyStopping(patience=5, min_delta=0.0, per='configuration')
     """
-    if not isinstance(patience, int) or isinstance(patience, bool) or patience < 1:
-        raise StudyError(
-            f"`1 <= patience` must hold in early_stopping and be a whole number, but got "
-            f"patience={brief(patience)}"
-        )
+    count = whole_number("patience", patience, where="early_stopping")
     delta = finite(min_delta)
     if delta is None or delta < 0:
         raise StudyError(
@@ -61,7 +57,7 @@ def early_stopping(
         )
     if per not in PER:
         raise StudyError(unknown("early_stopping has no per", per, PER))
-    return EarlyStopping(patience, delta, str(per))
+    return EarlyStopping(count, delta, str(per))
 
 
 def judged_after(schedule: EarlyStopping, evaluations: Sequence[int]) -> tuple[int, ...]:
@@ -99,7 +95,7 @@ def stop_stalled(schedule: EarlyStopping, standing: Standing, mode: str) -> Deci
         curve[count > 0] = total[count > 0] / count[count > 0]
     goes_on = alive.copy()
     goes_on[alive] = (waited(curves, mode, schedule.min_delta) < schedule.patience)[place]
-    return Decision(standing.members[~goes_on], {}, {})
+    return Decision(standing.members[~goes_on])
 
 
 def waited(curves: np.ndarray, mode: str, min_delta: float) -> np.ndarray:

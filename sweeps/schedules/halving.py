@@ -8,6 +8,7 @@ import numpy as np
 
 from sweeps.errors import StudyError
 from sweeps.schedules.decision import Decision, Standing, rank_points
+from sweeps.space.bounds import whole_number
 from sweeps.space.domains import Scalar
 
 MOST_RUNGS = 4
@@ -151,7 +152,7 @@ def survivors(
             count = len(ranked)
             keep = -(-count // schedule.eta) if isinstance(schedule, Halving) else count // schedule.eta
             goes_on[here] = np.isin(inside.points, ranked[: max(1, keep)]) & np.isfinite(inside.scores)
-    return Decision(standing.members[~goes_on], {}, {})
+    return Decision(standing.members[~goes_on])
 
 
 def check_rungs(schedule: Halving | Hyperband, steps: int, configurations: int) -> None:
@@ -183,17 +184,8 @@ def check_rungs(schedule: Halving | Hyperband, steps: int, configurations: int) 
 
 
 def _check(name: str, eta: Any, min_steps: Any) -> tuple[int, int | None]:
-    if not _is_whole(eta) or eta < 2:
-        raise StudyError(f"`1 < eta` must hold in {name} and be a whole number, but got eta={eta!r}")
-    if min_steps is not None and (not _is_whole(min_steps) or min_steps < 1):
-        raise StudyError(
-            f"`1 <= min_steps` must hold in {name} and be a whole number, but got min_steps={min_steps!r}"
-        )
-    return eta, min_steps
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    eta = whole_number("eta", eta, 2, name)
+    return eta, None if min_steps is None else whole_number("min_steps", min_steps, where=name)
 
 
 def _halvings(eta: int, first: int, steps: int) -> int:

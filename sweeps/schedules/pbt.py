@@ -8,16 +8,14 @@ import numpy as np
 
 from sweeps.errors import StudyError, brief
 from sweeps.schedules.decision import Decision, Standing, rank_members
-from sweeps.space.bounds import finite
+from sweeps.space.bounds import finite, whole_number
 from sweeps.space.domains import (
-    Choice,
     Domain,
     LogUniform,
     Scalar,
     Uniform,
     is_number,
-    is_sampled,
-    levels,
+    possible_values,
 )
 from sweeps.space.whole import IntLogUniform, IntUniform
 
@@ -64,8 +62,7 @@ def pbt(
         >>> pbt(every=50).fraction
         0.25
     """
-    if every is not None and (not isinstance(every, int) or isinstance(every, bool) or every < 1):
-        raise StudyError(f"`1 <= every` must hold in pbt and be a whole number, but got every={brief(every)}")
+    every = None if every is None else whole_number("every", every, where="pbt")
     if not (is_number(fraction) and 0 < fraction <= 0.5):
         raise StudyError(f"`0 < fraction <= 0.5` must hold in pbt, but got fraction={brief(fraction)}")
     numbers = [finite(factor) for factor in factors] if isinstance(factors, Sequence) else []
@@ -196,9 +193,9 @@ def check_evolution(schedule: PBT, steps: int, swept: Sequence[str], traced: Seq
 
 def _ladder(domain: Domain) -> np.ndarray | None:
     """The numbers of a domain that lists its values, ascending; None if it lists none."""
-    if is_sampled(domain) and not isinstance(domain, Choice):
+    listed = possible_values(domain)
+    if listed is None:
         return None
-    listed = domain.values if isinstance(domain, Choice) else levels(domain)
     return np.asarray(sorted(float(level) for level in listed if is_number(level)))
 
 

@@ -176,7 +176,7 @@ def decide(
         evaluations: the steps after which members are evaluated, which early stopping alone asks for.
     """
     if standing.step not in rungs(schedule, steps, configurations, evaluations):
-        return Decision(standing.members[:0], {}, {})
+        return Decision(standing.members[:0])
     if isinstance(schedule, PBT):
         return evolve(
             schedule, standing, mode=mode, root_seed=root_seed, domains=domains, traced=traced, values=values

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from sweeps.errors import StudyError, unknown
 from sweeps.search.searches import ADAPTIVE, NAMES
+from sweeps.space.bounds import whole_number
 
 
 class Adaptive(NamedTuple):
@@ -66,9 +67,7 @@ def checked(search: Any) -> Adaptive:
     found = search if isinstance(search, Adaptive) else Adaptive(search)
     if found.name not in NAMES:
         raise StudyError(unknown("Unknown search", found.name, NAMES))
-    count = found.points_per_batch
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise StudyError(f"`1 <= points_per_batch` must hold and be a whole number, but got {count!r}")
+    whole_number("points_per_batch", found.points_per_batch)
     if found != Adaptive(found.name) and found.name not in ADAPTIVE:
         raise StudyError(
             f"`search is one of {', '.join(ADAPTIVE)}` must hold with points_per_batch or "

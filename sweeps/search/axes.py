@@ -5,11 +5,10 @@ import math
 from typing import Any, NamedTuple
 
 from sweeps.space.checking import check_value
-from sweeps.space.domains import Choice, Domain, LogUniform, Uniform, is_number, is_sampled, levels
+from sweeps.space.domains import Choice, Domain, LogUniform, Uniform, is_number, possible_values
+from sweeps.space.values import CLOSE
 from sweeps.space.whole import IntLogUniform, IntUniform
 from sweeps.trial import Field
-
-CLOSE = 1e-9  # relative; levels are computed, and a table may have kept them in another way
 
 
 class Axis(NamedTuple):
@@ -43,9 +42,9 @@ def axis_of(field: Field, domain: Domain) -> Axis:
         >>> axis_of(Field("alpha", True, float, False, 0.0), grid(1, 0)).ordered
         (0.0, 1.0)
     """
-    if is_sampled(domain) and not isinstance(domain, Choice):
+    listed = possible_values(domain)
+    if listed is None:
         return Axis(field, domain, None, None)
-    listed = domain.values if isinstance(domain, Choice) else levels(domain)
     values = tuple(check_value(field, value) for value in listed)
     ordered = not isinstance(domain, Choice) and all(map(is_number, values))
     return Axis(field, domain, values, tuple(sorted(values)) if ordered else None)

@@ -43,6 +43,26 @@ def finite(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
+def whole_number(name: str, value: Any, least: int = 1, where: str = "") -> int:
+    """A value that must be a whole number, and not too small.
+
+    Args:
+        name: what it is called.
+        value: the value.
+        least: the smallest that it may be.
+        where: the function that was given it, if the message is to say so.
+
+    Raises:
+        StudyError: it is not.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        inside = f" in {where}" if where else ""
+        raise StudyError(
+            f"`{least} <= {name}` must hold{inside} and be a whole number, but got {name}={brief(value)}"
+        )
+    return value
+
+
 def check_width(name: str, what: str, width: float) -> None:
     """Raises a StudyError unless what a domain computes from its bounds is finite.
 

@@ -46,6 +46,12 @@ def check_value(field: Field, value: Any) -> Any:
         return _function(field, value)
     if isinstance(value, float) and math.isnan(value):
         raise StudyError(f"{field.name} takes numbers, and nan is none; infinities are allowed.")
+    return _plain(field, value) if kind in (float, int, bool, str) else hashable(field.name, value)
+
+
+def _plain(field: Field, value: Any) -> float | int | bool | str:
+    """The value of a field that is a number, a truth value or text."""
+    kind = field.kind
     if kind is float and is_number(value) and (isinstance(value, float) or finite(value) is not None):
         return float(value)
     if kind is int and is_number(value) and (isinstance(value, int) or value.is_integer()):
@@ -54,9 +60,7 @@ def check_value(field: Field, value: Any) -> Any:
         return value
     if kind is str and isinstance(value, str):
         return str.__str__(value)  # `str` of an Enum's member would be its name with that of its class
-    if kind in (float, int, bool, str):
-        raise StudyError(_other(field.name, kind, value))
-    return hashable(field.name, value)
+    raise StudyError(_other(field.name, kind, value))
 
 
 def _other(name: str, kind: type, value: Any) -> str:

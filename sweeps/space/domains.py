@@ -248,6 +248,18 @@ def levels(domain: Domain) -> tuple[Value, ...]:
     return domain.values if isinstance(domain, Grid) else tuple(level_column(domain).tolist())
 
 
+def possible_values(domain: Domain) -> tuple[Value, ...] | None:
+    """All that a domain may be, in its order; None where it is a distribution of numbers.
+
+    Example:
+        >>> possible_values(choice(3, 1)), possible_values(linspace(0, 1, 2)), possible_values(uniform(0, 1))
+        ((3, 1), (0.0, 1.0), None)
+    """
+    if isinstance(domain, Choice):
+        return domain.values
+    return None if is_sampled(domain) else levels(domain)
+
+
 def level_column(domain: Domain) -> np.ndarray:
     """The levels of a domain that has them: float64 or int64 where they are computed, objects where listed.
 

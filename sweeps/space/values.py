@@ -13,6 +13,9 @@ from sweeps.errors import StudyError, brief
 Scalar: TypeAlias = float | int | bool | str | None
 Value: TypeAlias = Scalar | enum.Enum | tuple | Callable[..., Any]
 
+# Relative. Levels are computed: the second of linspace(0, 0.3, 4) is 0.1 but for a rounding.
+CLOSE = 1e-9
+
 
 def values_of(name: str, given: Sequence[Any]) -> tuple[Value, ...]:
     """Values that a person lists, lists among them as tuples.

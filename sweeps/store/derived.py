@@ -20,7 +20,7 @@ from sweeps.store import checksums
 from sweeps.store import chunks as store
 from sweeps.store.checksums import READING_ERRORS, sealed, unsealed
 from sweeps.store.chunks import KINDS, ORDER, committed, read_file, scheduled
-from sweeps.store.durable import replace, writing
+from sweeps.store.durable import replace, replace_text, writing
 from sweeps.store.manifest import lengths_of
 from sweeps.store.rungs import RUNGS
 from sweeps.store.statuses import Status
@@ -184,7 +184,7 @@ def derive(directory: Path, count: int, pending: Pending, anew: bool = True) -> 
     if now is not None and len(sums) == len(TABLES) and len(folders) == len(wanted):
         record = sealed({"chunks": now, "rungs": _decisions(directory), **sums})
         with writing(str(directory / RECORD)):
-            replace(directory / RECORD, lambda temporary: temporary.write_text(record))
+            replace_text(directory / RECORD, record)
 
 
 class Extension:

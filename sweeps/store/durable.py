@@ -79,6 +79,16 @@ def replace(path: Path, write: Callable[[Path], Any]) -> None:
     _sync(path.parent)
 
 
+def replace_text(path: Path, text: str) -> None:
+    """Writes a file of text as `replace` does.
+
+    Args:
+        path: its path.
+        text: what is to be in it.
+    """
+    replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
 def discard(folder: Path) -> None:
     """Removes a folder that was published; no reader and no later process finds a part of it.
 

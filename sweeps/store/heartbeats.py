@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sweeps.store.durable import replace
+from sweeps.store.durable import replace_text
 
 WORKERS = "workers"
 SAID = ("host", "pid", "time", "chunk", "step", "steps")  # by every worker
@@ -52,7 +52,7 @@ class Record:
         self.check()
         record = {"host": socket.gethostname(), "pid": os.getpid(), "time": time.time(), **progress}
         with contextlib.suppress(OSError):  # results say so, if the disk is full
-            replace(self.path, lambda temporary: temporary.write_text(json.dumps(record)))
+            replace_text(self.path, json.dumps(record))
 
     def check(self) -> None:
         """Raises Superseded unless the process that started this worker still runs the directory."""

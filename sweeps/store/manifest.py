@@ -14,7 +14,7 @@ import jax
 from sweeps.errors import StudyError, quoted
 from sweeps.host.devices import cpu_cores
 from sweeps.store.checksums import Damaged, sealed, unsealed
-from sweeps.store.durable import replace, set_aside, writing
+from sweeps.store.durable import replace_text, set_aside, writing
 
 FORMAT_VERSION = 1
 MANIFEST, COPY = "manifest.json", ".manifest.json"  # nothing else says what the run is, so there are two
@@ -43,7 +43,7 @@ def write_manifest(directory: Path, manifest: Mapping[str, Any]) -> None:
     text = sealed({"format_version": FORMAT_VERSION, **manifest}, indent=2)
     with writing(str(directory / MANIFEST)):
         for name in (MANIFEST, COPY):
-            replace(directory / name, lambda temporary: temporary.write_text(text))
+            replace_text(directory / name, text)
 
 
 def read_manifest(directory: str | Path) -> dict[str, Any]:

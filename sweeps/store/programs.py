@@ -6,7 +6,7 @@ from pathlib import Path
 import jax
 
 from sweeps.store.checksums import Damaged, sealed, unsealed
-from sweeps.store.durable import replace, writing
+from sweeps.store.durable import replace_text, writing
 
 PROGRAMS = "programs"
 
@@ -31,8 +31,7 @@ def first_digest(directory: Path, group: int, digest: str) -> str:
         pass
     with writing(str(path)):
         path.parent.mkdir(exist_ok=True)
-        record = sealed({"digest": digest})
-        replace(path, lambda temporary: temporary.write_text(record, encoding="utf-8"))
+        replace_text(path, sealed({"digest": digest}))
     return digest
 
 

@@ -3,13 +3,14 @@
 import warnings
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from sweeps.schedules.decision import Decision
 from sweeps.store.checksums import Damaged, sealed, unsealed
-from sweeps.store.durable import replace, writing
+from sweeps.store.durable import replace_text, writing
 from sweeps.store.manifest import lengths_of
 from sweeps.store.statuses import Status
 
@@ -17,43 +18,27 @@ RUNGS = "rungs"
 KEYS = ("step", "stopped", "sources", "values")  # earlier versions did not write `failed`
 
 
-class Rung(NamedTuple):
-    """A decision.
-
-    Attributes:
-        stopped: the ids of the members that end here.
-        sources: members that go on from another's state, and whose.
-        values: members whose hyperparameters change, and to what.
-        failed: the ids of those members that had failed and no score; it is made anew if they have one later.
-    """
-
-    stopped: np.ndarray
-    sources: dict[int, int]
-    values: dict[int, dict[str, float]]
-    failed: np.ndarray
-
-
-def write_rung(directory: Path, first: int, step: int, rung: Rung) -> None:
+def write_rung(directory: Path, first: int, step: int, decision: Decision) -> None:
     """Keeps a decision.
 
     Args:
         directory: the run directory.
         first: the first member of the batch that it is about.
         step: the step after which it was made.
-        rung: the decision.
+        decision: what was decided.
 
     Raises:
         StudyError: it cannot be written.
     """
     path = directory / RUNGS / f"{first}-{step}.json"
-    lists = {"stopped": rung.stopped.tolist(), "failed": rung.failed.tolist()}
-    record = {"step": step, **rung._asdict(), **lists}
+    lists = {"stopped": decision.stopped.tolist(), "failed": decision.failed.tolist()}
+    record = {"step": step, **decision._asdict(), **lists}
     with writing(str(path)):
         path.parent.mkdir(exist_ok=True)
-        replace(path, lambda temporary: temporary.write_text(sealed(record)))
+        replace_text(path, sealed(record))
 
 
-def read_rung(directory: Path, first: int, step: int) -> Rung | None:
+def read_rung(directory: Path, first: int, step: int) -> Decision | None:
     """A decision, or None if it was not made yet, or cannot be read and must be made anew.
 
     Args:
@@ -65,23 +50,12 @@ def read_rung(directory: Path, first: int, step: int) -> Rung | None:
         record, _ = unsealed(directory / RUNGS / f"{first}-{step}.json", KEYS)
     except (FileNotFoundError, Damaged):
         return None
-    return Rung(
+    return Decision(
         np.asarray(record["stopped"], np.int64),
         {int(member): source for member, source in record["sources"].items()},
         {int(member): values for member, values in record["values"].items()},
         np.asarray(record.get("failed", []), np.int64),
     )
-
-
-def same(first: Rung, second: Rung) -> bool:
-    """Whether two decisions are one, whatever they rest on.
-
-    Args:
-        first: one.
-        second: the other.
-    """
-    stopped = np.array_equal(first.stopped, second.stopped)
-    return stopped and (first.sources, first.values) == (second.sources, second.values)
 
 
 def sources(directory: Path, step: int) -> dict[int, int]:

@@ -118,7 +118,7 @@ def overhead(rounds: int) -> dict[str, Any]:
             waited = time.perf_counter() - began
             began = time.perf_counter()
             statics = engine.population.statics[0]
-            engine.program = execute.build(study, statics, engine.mesh, engine.choice.loop)
+            engine.program = execute.build(study, statics, engine.mesh, engine.choice.best.loop)
             engine.train()
             seen = {"run": whole, "bare": waited, "loop": time.perf_counter() - began}
             print(seen, file=sys.stderr, flush=True)

@@ -38,8 +38,8 @@ class Engine:
         digest = check_group(study, self.population, 0).digest
         self.bench = place(study, self.population, self.mesh, 0)._replace(digest=digest)
         self.choice = autotune.choose(self.bench, remember=not two_widths)
-        self.program = self.bench.program(self.choice.loop)
-        most = self.choice.per_device * self.mesh.size
+        self.program = self.bench.program(self.choice.best.loop)
+        most = self.choice.best.per_device * self.mesh.size
         self.chunks = planning.cut(self.population.groups, self.mesh.size, most)
 
     def train(self) -> dict[str, np.ndarray]:
@@ -71,7 +71,7 @@ def main() -> None:
         return {
             "loss": float(np.mean(metrics["test/loss"])),
             "accuracy": float(np.mean(metrics["test/accuracy"])),
-            "plan": f"{width} members at once, {width // engine.mesh.size} per core, {engine.choice.loop}",
+            "plan": f"{width} members at once, {width // engine.mesh.size} per core, {engine.program.loop}",
             "measured": [each._asdict() for each in engine.choice.measurements],
         }
 

@@ -283,10 +283,10 @@ def test_an_extension_that_was_killed_goes_on(run_of, tmp_path):
 def test_members_that_fail_are_alone(run_of, monkeypatch):
     train, there = inline.train, [True]
 
-    def faulty(prepared, chunk, *arguments, **keywords):
-        if there[0] and (prepared.population.columns["alpha"][chunk.members] == 0.3).any():
+    def faulty(prepared, population, chunk, *arguments, **keywords):
+        if there[0] and (population.columns["alpha"][chunk.members] == 0.3).any():
             raise RuntimeError("alpha is too large")
-        return train(prepared, chunk, *arguments, **keywords)
+        return train(prepared, population, chunk, *arguments, **keywords)
 
     for module in (inline, in_memory):
         monkeypatch.setattr(module, "train", faulty)

@@ -57,11 +57,11 @@ def raising(monkeypatch):
     """The fault, in this process; its programs are cached, which those with a callback are not."""
     fault, train = Fault(), inline.train
 
-    def faulty_train(prepared, chunk, *arguments, **keywords):
-        alphas = prepared.population.columns["alpha"][chunk.members]
+    def faulty_train(prepared, population, chunk, *arguments, **keywords):
+        alphas = population.columns["alpha"][chunk.members]
         if fault.there and chunk.stop > fault.after and (alphas > 0.4).any():
             raise RuntimeError("alpha is <too large>\nby far")
-        return train(prepared, chunk, *arguments, **keywords)
+        return train(prepared, population, chunk, *arguments, **keywords)
 
     for module in (inline, in_memory):
         monkeypatch.setattr(module, "train", faulty_train)

@@ -239,10 +239,10 @@ def test_more_steps_that_were_killed_go_on(run_of, tmp_path):
 def test_a_member_that_fails_is_alone_and_is_tried_again(run_of, monkeypatch):
     train, at = inline.train, [0]
 
-    def faulty(prepared, chunk, *arguments, **keywords):
-        if chunk.start == at[0] and (prepared.population.columns["alpha"][chunk.members] == 0.3).any():
+    def faulty(prepared, population, chunk, *arguments, **keywords):
+        if chunk.start == at[0] and (population.columns["alpha"][chunk.members] == 0.3).any():
             raise RuntimeError("alpha is too large")
-        return train(prepared, chunk, *arguments, **keywords)
+        return train(prepared, population, chunk, *arguments, **keywords)
 
     for module in (inline, in_memory):
         monkeypatch.setattr(module, "train", faulty)

@@ -100,7 +100,7 @@ def test_a_width_that_does_not_fit_is_halved_before_it_is_run(monkeypatch, nothi
     narrow_bytes = autotune.measure(wide.bench, "scan", 4, 1e12).bytes_per_device
     monkeypatch.setattr(autotune, "available_bytes", lambda mesh, neighbours: narrow_bytes * 1.05)
     prepared = prepare(examine(study, population), 0)
-    assert wide.choice.per_device > 4 >= prepared.choice.per_device
+    assert wide.choice.best.per_device > 4 >= prepared.choice.best.per_device
     assert prepared.choice.memory is not None
     assert all(len(chunk.members) <= 8 for chunk in prepared.chunks)
     monkeypatch.setattr(autotune, "available_bytes", lambda mesh, neighbours: 100.0)
@@ -129,7 +129,7 @@ def planned(**changes):
 def test_what_was_measured_is_known_in_the_process_and_beside_the_compilation_cache(timed, monkeypatch):
     trial = trial_of(jnp.sin)
     first = planned(trial=trial)
-    assert timed == [(4, first.choice.loop)]
+    assert timed == [(4, first.choice.best.loop)]
     name = measurements.name_of(first.bench)
     assert planned(trial=trial, space={"seed": range(8, 16)}, steps=7).choice == first.choice
     monkeypatch.setattr(measurements, "_known", {})  # as in another process
@@ -141,7 +141,7 @@ def test_what_was_measured_is_known_in_the_process_and_beside_the_compilation_ca
         monkeypatch.setattr(measurements, "_known", {})
         timed.clear()
         planned(trial=trial)
-        assert timed == [(4, first.choice.loop)]
+        assert timed == [(4, first.choice.best.loop)]
 
 
 def test_a_measurement_is_of_a_model_and_serves_as_long_as_it_fits(timed, monkeypatch):
@@ -150,7 +150,7 @@ def test_a_measurement_is_of_a_model_and_serves_as_long_as_it_fits(timed, monkey
     timed.clear()
     narrow = autotune.measure(ours.bench, "scan", 1, 1e12)
     monkeypatch.setattr(autotune, "available_bytes", lambda mesh, neighbours: narrow.bytes_per_device * 1.05)
-    assert planned().choice.per_device == 1 < ours.choice.per_device
+    assert planned().choice.best.per_device == 1 < ours.choice.best.per_device
 
 
 def test_a_loop_that_was_faster_and_fits_no_more_is_not_taken(monkeypatch):
@@ -159,31 +159,31 @@ def test_a_loop_that_was_faster_and_fits_no_more_is_not_taken(monkeypatch):
     known = measurements.Known(0, "scan", False, (*timed, Measurement(4, "map", 0.1, 1e-9, 10**15)))
     monkeypatch.setattr(measurements, "recall", lambda name: known)
     choice = autotune.choose(bench)
-    assert choice.loop == "scan"
+    assert choice.best.loop == "scan"
     assert {each.loop: each.seconds_per_step for each in choice.measurements}["map"] == float("inf")
 
 
 def test_a_width_that_was_measured_to_be_faster_serves_a_short_sweep(monkeypatch):
     ours = planned()
-    bench, loop = ours.bench, ours.choice.loop
+    bench, loop = ours.bench, ours.choice.best.loop
     known = measurements.Known(
         0, loop, False, tuple(Measurement(n, loop, s, 1.0, 1) for n, s in [(4, 1.0), (2, 0.1)])
     )
     monkeypatch.setattr(measurements, "recall", lambda name: known)
-    assert autotune.choose(bench).per_device == 2 and autotune.choose(bench, most=1).per_device == 1
+    assert autotune.choose(bench).best.per_device == 2 and autotune.choose(bench, most=1).best.per_device == 1
     # It would have more chunks than a directory should.
     monkeypatch.setattr(planning, "MOST_CHUNKS", len(bench.own) / (4 * bench.mesh.size))
-    assert autotune.choose(bench).per_device == 4
+    assert autotune.choose(bench).best.per_device == 4
 
 
 def test_where_chunks_are_committed_there_are_fewer_of_them(monkeypatch):
     ours = planned(steps=10)
-    bench, loop = ours.bench, ours.choice.loop
+    bench, loop = ours.bench, ours.choice.best.loop
     timed = tuple(Measurement(n, loop, s, 1e9, 1) for n, s in [(4, 5e-6), (2, 2e-6)])
     monkeypatch.setattr(measurements, "recall", lambda name: measurements.Known(0, loop, False, timed))
-    assert autotune.choose(bench._replace(chunk_seconds=0.0)).per_device == 2
+    assert autotune.choose(bench._replace(chunk_seconds=0.0)).best.per_device == 2
     choice = autotune.choose(bench._replace(chunk_seconds=planning.SECONDS_ON_DISK))
-    assert choice.per_device == 4 and choice.candidate == timed[0]
+    assert choice.best == timed[0]
 
 
 @pytest.mark.parametrize("part", ["init", "step", "evaluate"])
@@ -205,7 +205,7 @@ def test_memory_is_planned_for_whatever_needs_the_most(part, monkeypatch, nothin
     population = populate(study, None, 0)
     monkeypatch.setattr(autotune, "available_bytes", lambda mesh, neighbours: 4.0 * size * 3.5)
     choice = prepare(examine(study, population), 0, jax.devices()[:1]).choice
-    assert choice.per_device in (1, 2)  # of 16, each of which needs one MiB, or two
+    assert choice.best.per_device in (1, 2)  # of 16, each of which needs one MiB, or two
     assert all(each.bytes_per_device >= 4 * size * each.per_device for each in choice.measurements)
 
 
@@ -251,7 +251,7 @@ def test_steps_from_the_host_are_the_steps_of_the_scan():
     silent = Display(9, 12, shown=False)
     scanned, hosted = (
         run_in_memory(
-            prepared._replace(choice=prepared.choice._replace(loop=mode)), {}, silent, Signals()
+            prepared._replace(plan=prepared.plan._replace(loop=mode)), {}, silent, Signals()
         ).metrics["train/loss"]
         for mode in ("scan", "host")
     )

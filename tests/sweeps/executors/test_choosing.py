@@ -13,15 +13,15 @@ import sweeps
 from sweeps.engine import autotune, measurements
 from sweeps.engine.autotune import Choice
 from sweeps.engine.chunks import Measurement
-from sweeps.engine.plan import Began, Plan, examine, prepare
+from sweeps.engine.plan import Plan, examine, prepare
 from sweeps.errors import StudyError
 from sweeps.executors import choosing, inline, processes
 from sweeps.executors.assignment import Hand
 from sweeps.executors.choosing import Choosing, outlook, worth_measuring
 from sweeps.executors.dispatcher import Crew
+from sweeps.executors.executor import Work
 from sweeps.executors.pool import Failed
 from sweeps.executors.processes import Processes, going_on, in_processes, parse
-from sweeps.executors.worker import Pattern
 from sweeps.host.progress import Display
 from sweeps.host.signals import Signals
 from sweeps.members.request import make_request
@@ -65,7 +65,7 @@ def measured(study=None, devices=None, second=1.0, **options):
     if not prepared.choice.measurements:
         return prepared
     timed = Measurement(4, "scan", second, 0.1, 1)
-    return prepared._replace(choice=Choice(4, "scan", (timed,), None))
+    return prepared._replace(choice=Choice(timed, (timed,)))
 
 
 def test_a_sweep_must_be_long(monkeypatch):
@@ -121,7 +121,7 @@ def test_what_processes_would_not_do_better_or_not_the_same_stays_here(change, m
     assert outlook(prepared, wanted) is None
 
 
-OURS = Plan(asked(plain.study()).population, 2, 8, {}, {})
+OURS = Plan(2, 8, "scan")
 THEIRS = OURS._replace(devices=1)
 
 
@@ -129,12 +129,12 @@ class Workers(Crew):
     """Two workers, as `Choosing` sees them, four of whose members take `seconds` for a step."""
 
     def __init__(self, seconds, digest, fails):
-        self.pattern = Pattern(1, 4, "scan", {"members_per_device": 4}, seconds, 0.1, (0, 0))
+        self.common = Plan(1, 4, "scan", {"members_per_device": 4}, seconds, 0.1)
         self.pool, self.idle, self.there = self, [Hand("worker-1", None)], True  # pyright: ignore
         self.digest, self.fails, self.rested = digest, fails, False
 
     def plan(self, members_per_chunk, began):
-        assert members_per_chunk is None and began == Began(1, 3, "scan")  # of nine members, evenly
+        assert members_per_chunk is None and began == Plan(1, 3, "scan")  # of nine members, evenly
         if self.fails is not None:
             raise self.fails
         return THEIRS
@@ -181,7 +181,7 @@ def choose(monkeypatch, tmp_path):
         monkeypatch.setattr(choosing, "gathered", gathered)
         last, display = contextlib.ExitStack(), Display(9, 12, shown=False)
         with locked(tmp_path) as lock:
-            alone = inline.Alone(examined, asked(study), None, lock, display, Signals())
+            alone = inline.Alone(Work(examined, asked(study), lock, display, Signals()), None)
         alone.prepared = measured()
         return Choosing(alone, last), workers, said, last
 
@@ -214,7 +214,7 @@ def test_processes_are_not_taken_if_they_are_not(seconds, choose, known):
 
 def test_a_run_that_goes_on_chooses_nothing(choose):
     chosen, _, _, _ = choose(0.5)
-    assert chosen.plan(None, Began(2, 8, "scan")) is OURS
+    assert chosen.plan(None, Plan(2, 8, "scan")) is OURS
     assert chosen.plan(None, None) is THEIRS
 
 

@@ -20,6 +20,7 @@ import pytest
 
 import sweeps
 from sweeps.engine.chunks import Chunk
+from sweeps.engine.plan import Plan
 from sweeps.engine.program import make_mesh
 from sweeps.errors import StudyError
 from sweeps.executors import dispatcher
@@ -27,7 +28,6 @@ from sweeps.executors.assignment import Assignment, Hand, Task
 from sweeps.executors.fork_server import serving
 from sweeps.executors.pool import Died, Failed
 from sweeps.executors.processes import Processes, ProcessPool, parse, ready
-from sweeps.executors.worker import Pattern
 from sweeps.host import compilation, memory
 from sweeps.host.devices import cpu_cores, jax_is_used
 from sweeps.store import chunks as store
@@ -295,7 +295,7 @@ def test_a_long_evaluation_in_a_worker_is_a_sign_of_life(tmp_path, monkeypatch, 
 
 def test_how_long_a_worker_may_be_silent():
     crew, chunk = object.__new__(dispatcher.Crew), Chunk(0, np.arange(4), 4, 5, 25)
-    crew.executor, crew.pattern = Processes(), Pattern(1, 4, "scan", {}, 3.0, 7.0, (0, 0))
+    crew.executor, crew.common = Processes(), Plan(1, 4, "scan", {}, 3.0, 7.0)
     assert crew._limit(chunk, evaluating=False) == 60 + 10 * (7 + 20 * 3)
     assert crew._limit(chunk, evaluating=True) == 1800
     crew.executor = Processes(time_limit=8)

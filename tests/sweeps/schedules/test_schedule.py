@@ -278,7 +278,7 @@ def test_none_may_be_said():
         ("halving(4)", r'takes values by their names: halving\(eta=…\)\. You wrote "halving\(4\)"\.'),
         ("halving(**x)", r'halving has no setting "\*\*"'),
         ("pbt(every=open('x'))", r"pbt takes numbers and words, but \"open\('x'\)\" is neither"),
-        ("halving(eta=1)", "`1 < eta` must hold in halving and be a whole number, but got eta=1"),
+        ("halving(eta=1)", "`2 <= eta` must hold in halving and be a whole number, but got eta=1"),
         ("halving(eta=2.5)", "but got eta=2.5"),
         ("halving(eta=true)", 'halving takes numbers and words, but "true" is neither'),
         ("hyperband(min_steps=0)", "`1 <= min_steps` must hold in hyperband and .*, but got min_steps=0"),
@@ -314,7 +314,7 @@ def test_what_cannot_be_read_is_refused(source, message):
         (hyperband(eta=4), 100, 1, "`eta <= configurations` .* got eta=4, configurations=1$"),
         (pbt(every=100), 100, 9, "`every < steps` must hold in pbt, but got every=100, steps=100"),
         (pbt(), 1, 9, "`every < steps` must hold in pbt, but got every=1, steps=1"),
-        (schedule.Halving(1), 100, 9, "`1 < eta` must hold in halving"),
+        (schedule.Halving(1), 100, 9, "`2 <= eta` must hold in halving"),
     ],
 )  # fmt: skip
 def test_a_run_that_cannot_follow_its_schedule_is_refused(chosen, steps, configurations, message):

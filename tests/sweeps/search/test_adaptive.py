@@ -15,7 +15,10 @@ def test_a_search_is_a_name_or_has_settings():
     [
         ("tpee", '"tpee". Did you mean "tpe"'),
         (3, "Unknown search 3. Choose grid, random, sobol, tpe or gp."),
-        (Adaptive("tpe", 0), "1 <= points_per_batch` must hold and be a whole number, but got 0"),
+        (
+            Adaptive("tpe", 0),
+            "1 <= points_per_batch` must hold and be a whole number, but got points_per_batch=0",
+        ),
         (Adaptive("gp", True), "1 <= points_per_batch"),
         (
             Adaptive("sobol", 4),
