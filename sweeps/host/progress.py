@@ -201,7 +201,7 @@ class Display:
     def note(self, line: str) -> None:
         """Prints one line above the bar."""
         if self.live or self.plain or self.notebook:
-            self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+            self.console.print(line, highlight=False, markup=False, soft_wrap=not self.live)
 
     def figures(self) -> dict[str, Any]:
         """What others are told of how far the run is, as JSON."""
@@ -234,7 +234,7 @@ class Display:
             (True, (f"best {self.best.value:.4g}" if self.best else "best –",)),
             (False, (self.phase,)),
             (False, (self.best.config if self.best else "",)),
-            (False, (self._said(), self._said(short=True))),
+            (False, (self._said(), self._said(alone=True))),
             (False, () if self.phase else (self._where(), self._speed())),
         ):
             fits = next((piece for piece in pieces if piece and cell_len(piece) + 2 <= room), "")
@@ -254,8 +254,9 @@ class Display:
             self.last_line = moment
             best = f", best {self.best.value:.4g} ({self.best.config})" if self.best else ""
             left = clock(self.forecast.left(self.member_steps))
+            said = [self._said(), self._where(), f"{int(100 * self._share())} %", f"eta {left}{best}"]
             self.console.print(
-                f"{self._said()}, {self._where()}, {int(100 * self._share())} %, eta {left}{best}",
+                ", ".join(filter(None, said)),
                 highlight=False,
                 markup=False,
                 soft_wrap=True,
@@ -271,8 +272,8 @@ class Display:
     def _completed(self) -> int:
         return self.trained + sum(chunk.members * chunk.steps for chunk in self.running.values())
 
-    def _said(self, short: bool = False) -> str:
-        if short:
+    def _said(self, alone: bool = False) -> str:
+        if alone:
             return f"{self.done}/{self.members} members"
         counts = {
             "running": sum(chunk.members for chunk in self.running.values()),
@@ -289,11 +290,12 @@ class Display:
         if self.phase:
             return self.phase
         steps = sorted({chunk.step for chunk in self.running.values()})
-        said = f"step {steps[0]}{f'–{steps[-1]}' if len(steps) > 1 else ''}" if steps else "step –"
+        said = [f"step {steps[0]}{f'–{steps[-1]}' if len(steps) > 1 else ''}"] if steps else []
         losses = [(chunk.loss, chunk.members) for chunk in self.running.values() if math.isfinite(chunk.loss)]
         if losses:
-            said += f", loss {sum(loss * count for loss, count in losses) / sum(n for _, n in losses):.3g}"
-        return f"{said}, {speed}" if (speed := self._speed()) else said
+            mean = sum(loss * count for loss, count in losses) / sum(count for _, count in losses)
+            said.append(f"loss {mean:.3g}")
+        return ", ".join(filter(None, [*said, self._speed()]))
 
     def _speed(self) -> str:
         rate = self.forecast.rate
