@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from sweeps.cli.tables import Column, aligned, print_table
+from sweeps.cli.tables import Column, aligned, print_table, say
 from sweeps.errors import StudyError, quoted
 from sweeps.results.comparison import compare
 from sweeps.results.results import Results, load
@@ -61,4 +61,6 @@ def _print(headings: list[str], rows: list[list[str]], sentences: list[str]) -> 
     print_table([Column(name, aligned(list(cells)), "right" if name else "left") for name, cells in columns])
     if len(rows) > MOST_ROWS:
         print(f"… and {len(rows) - MOST_ROWS} more; --out has them all")
-    print("\n".join(["", *sentences]))
+    print()
+    for sentence in sentences:
+        say(sentence)

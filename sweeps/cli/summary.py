@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sweeps.cli.tables import Column, aligned, print_table
+from sweeps.cli.tables import Column, aligned, print_table, say
 from sweeps.driver.replay import Replay
 from sweeps.report.bounds import bounds_of, within
 from sweeps.report.differences import differences
@@ -49,6 +49,7 @@ def print_summary(results: Results) -> None:
         Column(
             "95 % interval",
             [f"{each.low:.4f} to {each.high:.4f}" if each.low == each.low else "–" for each in intervals],
+            needed=False,
         ),
         *_to_the_best(results, rows, order),
         *_others(shown, metric),
@@ -58,17 +59,17 @@ def print_summary(results: Results) -> None:
     if len(rows) > len(shown):
         print(f"… and {len(rows) - len(shown)} more in members.parquet")
     if left_out:
-        print(f"no room for {', '.join(left_out)}, which the report and metrics.parquet have")
+        say(f"no room for {', '.join(left_out)}, which the report has")
     _print_answer(results, rows)
 
 
 def _to_the_best(results: Results, rows: list[Configuration], order: list[int]) -> list[Column]:
-    """How far the rows are from the best; nothing where there is one alone."""
-    if len(rows) == 1:
+    """How far the rows are from the best; nothing where one alone has a value."""
+    if sum(row.seeds > 0 for row in rows) < 2:
         return []
     percent, apart = is_share(results.manifest["metric"], results.final()), differences(results, rows)
     said = [difference(*apart[at], percent=percent) for at in order]
-    return [Column(f"to the best{', points' if percent else ''}", said)]
+    return [Column(f"to the best{', points' if percent else ''}", said, needed=False)]
 
 
 def _others(rows: list[Configuration], metric: str) -> list[Column]:
@@ -143,11 +144,11 @@ def print_replay(found: Replay) -> None:
 def _print_answer(results: Results, rows: list[Configuration]) -> None:
     print()
     for sentence in answer(results, rows):
-        print(sentence)
+        say(sentence)
     if is_evolved(results.manifest) and rows[0].seeds:
         stages = best_schedule(results, rows[0], list(results.swept))
         said = (f"from step {stage.step} on {point(stage.values)}" for stage in stages)
-        print(f"Its schedule: {'; '.join(said)}.")
+        say(f"Its schedule: {'; '.join(said)}.")
 
 
 def _mark(row: Configuration, best: Configuration, end: _End | None, unfinished: str) -> str:

@@ -54,9 +54,21 @@ def print_table(columns: Sequence[Column], console: Console | None = None) -> li
         table.add_column(column.heading, justify=column.justify, no_wrap=True)
     for cells in zip(*(column.cells for column in shown), strict=True):
         table.add_row(*cells)
-    console.width = max(console.width, sum(widths))  # what is wider than the terminal is its own to fold
+    needed = sum(width for place, width in enumerate(widths) if place not in left_out)
+    console.width = max(console.width, needed)  # what is wider than the terminal is its own to fold
     console.print(table, markup=False, highlight=False)
     return [columns[place].heading for place in sorted(left_out)]
+
+
+def say(sentence: str, console: Console | None = None) -> None:
+    """Prints a sentence: on a terminal in lines that end with a word, elsewhere in one.
+
+    Args:
+        sentence: the sentence.
+        console: where to print; None takes standard output.
+    """
+    console = console or Console()
+    console.print(sentence, markup=False, highlight=False, soft_wrap=not console.is_terminal)
 
 
 def aligned(cells: Sequence[str]) -> list[str]:

@@ -31,6 +31,7 @@ from sweeps.schedules import schedule as schedules
 from sweeps.space.values import stored
 from sweeps.store import chunks as store
 from sweeps.store import failures, manifest
+from sweeps.store.heartbeats import disband
 from sweeps.store.leading import committed_lead
 from sweeps.store.lock import locked
 from sweeps.store.repair import repair
@@ -262,6 +263,7 @@ def go_on(
     ):
         if changes is not None:
             recorded = _extended(directory, recorded, changes, examined)
+        disband(directory)  # workers of a process that was killed, which nobody runs any more
         for line in repair(directory, recorded):
             display.note(line)
         if again := failures.reopen(directory):

@@ -63,7 +63,7 @@ class _Timing:
         for each in self.known.measurements:
             if each[:2] == (width, loop):  # what does not fit any more is as good as one that never ran
                 return each if self.fits(each) else each._replace(seconds_per_step=math.inf)
-        self.say(f"timing width {width * self.bench.mesh.size}")
+        self.say(f"timing {width * self.bench.mesh.size} members at once")
         found = measure(self.bench, loop, width, self.available)
         if 0 < found.seconds_per_step < math.inf:  # it has run
             self.known = self.known._replace(measurements=(*self.known.measurements, found))

@@ -21,7 +21,8 @@ from sweeps.engine.programs import program_of
 from sweeps.engine.resumption import checkpoint_name, find, on_devices
 from sweeps.engine.rows import member_rows, metric_rows
 from sweeps.errors import StudyError
-from sweeps.host.progress import Display, Lead, Running
+from sweeps.host.leads import Lead
+from sweeps.host.progress import Display, Running
 from sweeps.host.signals import Signals
 from sweeps.host.stopwatch import Stopwatch
 from sweeps.members.population import Population

@@ -17,7 +17,8 @@ from sweeps.engine.plan import Examined, Plan, Prepared, prepare
 from sweeps.engine.training import Pace, Place, train
 from sweeps.host import compilation
 from sweeps.host.cores import claim
-from sweeps.host.progress import Display, Lead
+from sweeps.host.leads import Lead
+from sweeps.host.progress import Display
 from sweeps.host.signals import Signals
 from sweeps.members.population import Population
 from sweeps.store import chunks as store

@@ -66,7 +66,8 @@ class Forecast:
             return None
         now = self.clock()
         seconds = (self.since or now) - self.first - self.apart
-        return (self.done - self.before) / seconds if seconds >= LEAST_SECONDS else None
+        done = self.done - self.before  # less than nothing, where more is trained again than was since
+        return done / seconds if seconds >= LEAST_SECONDS and done > 0 else None
 
     def left(self, total: int) -> float | None:
         """The seconds that are left; None until that can be told.

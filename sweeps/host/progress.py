@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.text import Text
 
 from sweeps.host.forecast import Forecast
+from sweeps.host.leads import Lead, Leads
 
 SECONDS_BETWEEN_LINES, SECONDS_BETWEEN_UPDATES = 10.0, 0.25
 BAR, NOTEBOOK = 20, 110  # columns
@@ -33,24 +34,6 @@ class Running(NamedTuple):
     loss: float
 
 
-class Lead(NamedTuple):
-    """The best configuration so far.
-
-    Attributes:
-        step: the step that its members were evaluated at.
-        seeds: how many of them the mean is over.
-        value: their mean of the study's metric.
-        member: the id of one of them.
-        config: its swept fields, in words.
-    """
-
-    step: int
-    seeds: int
-    value: float
-    member: int
-    config: str = ""
-
-
 class Display:
     """The progress of a sweep, counted in member-steps.
 
@@ -69,6 +52,7 @@ class Display:
         self.running: dict[str, Running] = {}
         self.phase = "planning"  # what is done before, or instead of, training
         self.best: Lead | None = None
+        self.leads = Leads()
         self.forecast = Forecast()
         self.console = console or Console(stderr=True)
         self.live = shown and self.console.is_terminal
@@ -97,7 +81,7 @@ class Display:
         yield self.line(options.max_width, options.ascii_only)
 
     def doing(self, phase: str) -> None:
-        """Says what is done before training, such as `timing width 16`.
+        """Says what is done before training, such as `timing 16 members at once`.
 
         Args:
             phase: in words.
@@ -139,14 +123,9 @@ class Display:
             found: the configuration; None if there is none.
             mode: `max` or `min`.
         """
-        sign = 1 if mode == "max" else -1
-        before = self.best
-        if found is not None and (
-            before is None
-            or (found.step, found.seeds, sign * found.value)
-            > (before.step, before.seeds, sign * before.value)
-        ):
-            self.best = found
+        if found is not None:
+            self.leads.add(found, mode)
+            self.best = self.leads.best
 
     def finish(self, name: str, members: int, steps: int, diverged: int, last: bool = True) -> None:
         """Says that a chunk is done.
@@ -222,7 +201,7 @@ class Display:
     def note(self, line: str) -> None:
         """Prints one line above the bar."""
         if self.live or self.plain or self.notebook:
-            self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+            self.console.print(line, highlight=False, markup=False, soft_wrap=not self.live)
 
     def figures(self) -> dict[str, Any]:
         """What others are told of how far the run is, as JSON."""
@@ -241,26 +220,27 @@ class Display:
         """The live line: bar, percent, time left and best so far, then what else there is room for.
 
         Args:
-            width: columns there are; what does not fit is left out, the last first, and nothing is cut.
+            width: columns there are; what does not fit is said shorter or left out, the last first, and
+                nothing is cut.
             ascii_only: whether the terminal knows no other characters.
         """
         filled = round(BAR * self._share())
         dash, rest = ("#", "-") if ascii_only else ("━", "━")
         text, room = Text(no_wrap=True), width - BAR
         text.append(dash * filled, "green").append(rest * (BAR - filled), "bright_black")
-        for first, piece in (
-            (True, f"{int(100 * self._share()):3d} %"),
-            (True, f"eta {clock(self.forecast.left(self.member_steps))}"),
-            (True, f"best {self.best.value:.4g}" if self.best else "best –"),
-            (False, self.phase),
-            (False, self.best.config if self.best else ""),
-            (False, self._said()),
-            (False, "" if self.phase else self._where()),
+        for first, pieces in (
+            (True, (f"{int(100 * self._share()):3d} %",)),
+            (True, (f"eta {clock(self.forecast.left(self.member_steps))}",)),
+            (True, (f"best {self.best.value:.4g}" if self.best else "best –",)),
+            (False, (self.phase,)),
+            (False, (self.best.config if self.best else "",)),
+            (False, (self._said(), self._said(alone=True))),
+            (False, () if self.phase else (self._where(), self._speed())),
         ):
-            needed = cell_len(piece) + 2
-            if piece and needed <= room:
-                text.append("  " + piece, "bold" if first else "")
-                room -= needed
+            fits = next((piece for piece in pieces if piece and cell_len(piece) + 2 <= room), "")
+            if fits:
+                text.append("  " + fits, "bold" if first else "")
+                room -= cell_len(fits) + 2
             elif first:
                 break
         return text
@@ -274,8 +254,9 @@ class Display:
             self.last_line = moment
             best = f", best {self.best.value:.4g} ({self.best.config})" if self.best else ""
             left = clock(self.forecast.left(self.member_steps))
+            said = [self._said(), self._where(), f"{int(100 * self._share())} %", f"eta {left}{best}"]
             self.console.print(
-                f"{self._said()}, {self._where()}, {int(100 * self._share())} %, eta {left}{best}",
+                ", ".join(filter(None, said)),
                 highlight=False,
                 markup=False,
                 soft_wrap=True,
@@ -291,7 +272,9 @@ class Display:
     def _completed(self) -> int:
         return self.trained + sum(chunk.members * chunk.steps for chunk in self.running.values())
 
-    def _said(self) -> str:
+    def _said(self, alone: bool = False) -> str:
+        if alone:
+            return f"{self.done}/{self.members} members"
         counts = {
             "running": sum(chunk.members for chunk in self.running.values()),
             "stopped": self.stopped,
@@ -307,12 +290,16 @@ class Display:
         if self.phase:
             return self.phase
         steps = sorted({chunk.step for chunk in self.running.values()})
-        said = f"step {steps[0]}{f'–{steps[-1]}' if len(steps) > 1 else ''}" if steps else "step –"
+        said = [f"step {steps[0]}{f'–{steps[-1]}' if len(steps) > 1 else ''}"] if steps else []
         losses = [(chunk.loss, chunk.members) for chunk in self.running.values() if math.isfinite(chunk.loss)]
         if losses:
-            said += f", loss {sum(loss * count for loss, count in losses) / sum(n for _, n in losses):.3g}"
+            mean = sum(loss * count for loss, count in losses) / sum(count for _, count in losses)
+            said.append(f"loss {mean:.3g}")
+        return ", ".join(filter(None, [*said, self._speed()]))
+
+    def _speed(self) -> str:
         rate = self.forecast.rate
-        return said if rate is None else f"{said}, {short(rate)} member-steps/s"
+        return "" if rate is None else f"{short(rate)} member-steps/s"
 
 
 def short(number: float | int) -> str:

@@ -283,13 +283,10 @@ def _draws(sampled: Mapping[str, Domain], samples: int | None, root_seed: int) -
     if sampled and samples is None:
         name, domain = next(iter(sampled.items()))
         raise StudyError(
-            f"`samples` must be given where a field is sampled, but got none for {name}={text(domain)}; "
-            f"samples=16 draws 16 points (--samples 16)"
+            f"Say how many points are drawn of {name}={text(domain)}: samples=16, or --samples 16."
         )
     if samples is not None and not sampled:
-        raise StudyError(
-            f"`samples` must only be given where a field is sampled, but got samples={samples} and levels"
-        )
+        raise StudyError(f"samples={samples} is for fields that are drawn, as from uniform(0, 1); none is.")
     # A stream per field name, so that another field, or more samples, leaves the first draws as they were.
     return {
         name: quantile(domain, np.random.default_rng([root_seed, zlib.crc32(name.encode())]).random(samples))

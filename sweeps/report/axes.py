@@ -7,13 +7,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sweeps.errors import StudyError
+from sweeps.results.lineage import is_evolved
 from sweeps.results.results import Results
 from sweeps.space import grammar
 from sweeps.space.domains import Choice, Grid, is_logarithmic, is_sampled
 
 MOST_LEVELS = 64  # more distinct numbers than this are put into bins
 MOST_CATEGORIES = 12  # so many distinct values, with None among them, are categories
-BINS = 16
+DIGITS = 6  # of a value that was multiplied up and down again, as in population-based training
+MOST_BINS, LEAST_BINS = 16, 4
 DECADES = 50.0  # listed positive levels whose largest is so many times the smallest go on a log axis
 
 
@@ -52,16 +54,40 @@ def axis_of(results: Results, field: str) -> Axis:
     domain = _domain(results, field)
     known = {value for value in column if value is not None}
     numeric = bool(known) and all(_is_number(value) for value in known)
-    if numeric and (len(known) == len(set(column)) or len(known) > MOST_CATEGORIES):
+    own = any(field.startswith(f"{other}.") for other in results.swept)  # None: the member has no such field
+    if numeric and (own or len(known) == len(set(column)) or len(known) > MOST_CATEGORIES):
         values = np.asarray([math.nan if value is None else value for value in column], dtype=np.float64)
+        if is_evolved(results.manifest):
+            values = np.asarray([float(f"{value:.{DIGITS}g}") for value in values])
         return _numeric(field, values, domain)
-    ordered = sorted(set(column), key=lambda value: (value is None, str(type(value)), value))
+    ordered = sorted(
+        known if own else set(column), key=lambda value: (value is None, str(type(value)), value)
+    )
     place = {value: cell for cell, value in enumerate(ordered)}
-    cells = np.asarray([place[value] for value in column], dtype=np.int64)
+    cells = np.asarray([place.get(value, -1) for value in column], dtype=np.int64)
     centers = np.arange(len(ordered), dtype=np.float64)
     return Axis(
         field, cells.astype(np.float64), False, False, False, distinct_labels(ordered), centers, cells
     )
+
+
+def varying(results: Results) -> list[str]:
+    """The swept fields that differ between members that have them; all where none does.
+
+    A field of the members of population-based training has a history, even where all have come to one value.
+
+    Args:
+        results: a run.
+    """
+    if is_evolved(results.manifest):
+        return list(results.swept)
+    nested = [any(field.startswith(f"{other}.") for other in results.swept) for field in results.swept]
+    found = [
+        field
+        for field, own in zip(results.swept, nested, strict=True)
+        if len({value for value in results.members[field].to_pylist() if not own or value is not None}) > 1
+    ]
+    return found or list(results.swept)
 
 
 def distinct_labels(values: Sequence[Any]) -> list[str]:
@@ -94,10 +120,12 @@ def _numeric(field: str, values: np.ndarray, domain: Any) -> Axis:
         cells = np.where(there, np.searchsorted(levels, values), -1)
         return Axis(field, values, True, log, False, distinct_labels(levels.tolist()), levels, cells)
     laid = np.log10(levels) if log else levels
-    edges = np.linspace(laid[0], laid[-1], BINS + 1)
+    # By the root of how many there are: in narrow bins a mean is that of one or two, and only noise.
+    bins = int(np.clip(round(math.sqrt(len(levels))), LEAST_BINS, MOST_BINS))
+    edges = np.linspace(laid[0], laid[-1], bins + 1)
     middles = (edges[1:] + edges[:-1]) / 2
     along = np.log10(values, where=there, out=np.full_like(values, np.nan)) if log else values
-    cells = np.where(there, np.clip(np.searchsorted(edges, along, side="right") - 1, 0, BINS - 1), -1)
+    cells = np.where(there, np.clip(np.searchsorted(edges, along, side="right") - 1, 0, bins - 1), -1)
     ends = distinct_labels((10**edges if log else edges).tolist())
     labels = [f"{low} to {high}" for low, high in zip(ends[:-1], ends[1:], strict=True)]
     return Axis(field, values, True, log, True, labels, 10**middles if log else middles, cells)

@@ -7,6 +7,7 @@ from sweeps.report.panels import Part, Study
 from sweeps.report.sentence import comparisons_said
 from sweeps.report.wording import cells, difference, figures, in_words, is_share
 from sweeps.results.lineage import is_evolved
+from sweeps.statistics.intervals import Interval
 
 MOST_ROWS = 30
 NOT_FRESH = "Figures in the table are of the seeds that chose the best, not of the fresh ones."
@@ -20,7 +21,10 @@ def configurations(study: Study) -> Part | None:
     note = comparisons_said(study.results, study.rows)
     if study.results.fresh:
         note += f" {NOT_FRESH}"
-    note += f" Intervals are 95 % ones; those of differences are paired by {_noun(study)} and not corrected."
+    if any(row.draws > 1 for row in study.rows):
+        note += (
+            f" Intervals are 95 % ones; those of differences are paired by {_noun(study)} and not corrected."
+        )
     note += (
         f" {left:,} more, without a final value or further down, are in the table of members." if left else ""
     )
@@ -40,8 +44,8 @@ def best_first(study: Study, most: int) -> str:
     shown, found = [row for row in study.rows if row.seeds][:most], []
     for row, apart in zip(shown, differences(study.results, shown), strict=True):
         said = "" if row is not shown[0] else "best"
-        if row is not shown[0] and row.tied and row.draws > 1:
-            said = "not measurably worse"
+        if row is not shown[0] and row.draws > 1 and shown[0].draws > 1:
+            said = standing(row.tied, apart)
         if row.diverged:
             said = f"{row.diverged} of {len(row.members)} diverged"
         found.append(
@@ -56,6 +60,22 @@ def best_first(study: Study, most: int) -> str:
     points = ", points" if percent else ""
     headings = (*study.results.swept, in_words(metric), f"difference to the best{points}", _noun(study), "")
     return table(headings, found, "The best first")
+
+
+def standing(tied: bool, apart: Interval) -> str:
+    """How a configuration stands to the best, in words.
+
+    Args:
+        tied: whether it is not told from the best, corrected for how many are compared.
+        apart: its difference to the best with the interval that is not corrected.
+
+    Example:
+        >>> standing(True, Interval(-0.2, -0.5, 0.1)), standing(True, Interval(-0.2, -0.3, -0.1))
+        ('not measurably worse', 'not measurably worse once corrected')
+    """
+    if not tied:
+        return "measurably worse"
+    return "not measurably worse" + (" once corrected" if apart.low > 0 or apart.high < 0 else "")
 
 
 def _noun(study: Study) -> str:

@@ -4,6 +4,7 @@ Everything is read, and nothing written or locked, in a directory where other pr
 all the time. A chunk that is committed does not change, so it is read once.
 """
 
+import math
 import os
 import threading
 import time
@@ -16,11 +17,12 @@ import numpy as np
 import pyarrow as pa
 
 from sweeps.errors import StudyError
-from sweeps.host.progress import Lead, clock, short
+from sweeps.host.leads import Lead, Leads
+from sweeps.host.progress import clock, short
 from sweeps.report.curves import learning_curves
 from sweeps.report.markup import embedded
 from sweeps.report.standing import last_steps, leads, ranked
-from sweeps.report.wording import compact, count, is_share
+from sweeps.report.wording import compact, count, figures, in_words, is_share, title
 from sweeps.results.results import Results
 from sweeps.store import checkpoints, derived, heartbeats, manifest, rungs
 from sweeps.store import chunks as store
@@ -29,7 +31,7 @@ from sweeps.store.lock import holder
 from sweeps.store.status import lead, tally
 from sweeps.store.statuses import Status
 
-LEAST_SECONDS, REST = 1.0, 10.0  # between two looks, and times what the last one took
+LEAST_SECONDS, REST = 1.0, 10.0  # between two looks; and between reading, times what it took last
 MOST_POINTS = 2000  # of the best so far
 MOST_WORKERS = 200
 GONE = (*READING_ERRORS, KeyError)  # what is met where something has gone while it was read
@@ -72,7 +74,9 @@ class Live:
         self.counts: dict[str, int] = {}
         # What was said of the best since this began to look: member-steps, its value, and the step it was at.
         self.points: list[tuple[int, float, int]] = []
-        self.next = 0.0
+        self.next = self.again = 0.0  # when to look, and when to read what is new
+        self.ran = False  # whether a process ran it when it was read last
+        self.led: tuple[Any, Lead | None] = None, None  # what the process said of the best, and what that is
 
     def state(self, version: int) -> str:
         """Everything that the page shows, as JSON; the figures only where they are others than before.
@@ -82,12 +86,10 @@ class Live:
         """
         with self.lock:
             if time.monotonic() >= self.next:
-                began = time.monotonic()
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # what is damaged is among what is shown
                     self.now = self._look()
-                took = time.monotonic() - began
-                self.next = time.monotonic() + max(LEAST_SECONDS, REST * took)
+                self.next = time.monotonic() + LEAST_SECONDS
             drawn = self.drawn if version != self.version else None
             return embedded({**self.now, "version": self.version, "drawn": drawn})
 
@@ -102,7 +104,11 @@ class Live:
             damage = str(error)
         running = holder(self.directory) or {}
         fresh = holder(self.directory / store.CONFIRMATION)
-        self._read()
+        began = time.monotonic()
+        if began >= self.again or bool(running) != self.ran:
+            self._read()
+            took = time.monotonic() - began
+            self.again, self.ran = time.monotonic() + REST * took, bool(running)
         lines = [*([] if damage is None else [damage]), *self.damaged.values()]
         tallied = tally(self.counts, self.manifest["members"], running)
         if fresh is not None:
@@ -139,20 +145,24 @@ class Live:
             "rate": None if rate is None else f"{short(rate)} member-steps a second",
             "best": best,
             "points": [list(point) for point in self.points],
-            "workers": _workers(self.directory, running),
+            "workers": _workers(self.directory, running) if running else [],
             "damaged": damaged,
         }
 
     def _best(self, running: dict[str, Any]) -> str | None:
         run = self.manifest
         try:
-            best = lead(self.directory, run, running) if running.get("best") else self.drawn.get("lead")
+            if (said := running.get("best")) and said != self.led[0]:
+                self.led = said, lead(self.directory, run, running)
+            best = self.led[1] if said else self.drawn.get("lead")
         except GONE:  # what has gone meanwhile
             best = None
         if best is None:
             return None
         seeds = f", mean of {best.seeds} seeds" if best.seeds > 1 else ""
-        return f"{run['metric']} {best.value:.4g} at step {best.step}{seeds}: {best.config}"
+        percent = is_share(run["metric"], np.asarray([best.value]))
+        value = figures(best.value, math.nan, math.nan, percent=percent)
+        return f"{value} {in_words(run['metric'])} at step {best.step:,}{seeds}: {best.config}"
 
     def _remember(self, running: dict[str, Any]) -> None:
         """Keeps what the process says of the best, for what it has not committed yet."""
@@ -208,7 +218,13 @@ class Live:
         names = [name for name in metrics.column_names if name not in ("member", "step", metric)]
         status = members["status"].value_counts().to_pylist() if "status" in members.column_names else []
         self.counts = {row["values"]: row["counts"] for row in status}
-        drawn: dict[str, Any] = {"metric": metric, "mode": run["mode"], "steps": run["steps"]}
+        titles = {name: title(name) for name in (metric, *names)}
+        drawn: dict[str, Any] = {
+            "metric": metric,
+            "mode": run["mode"],
+            "steps": run["steps"],
+            "titles": titles,
+        }
         drawn |= {"best": self._best_so_far(), "curves": None, "lead": None, "percent": [], "table": []}
         if metric not in metrics.column_names or not len(members):
             return drawn
@@ -246,15 +262,15 @@ class Live:
         return members, pa.concat_tables(known, promote_options="permissive").sort_by(store.ORDER)
 
     def _best_so_far(self) -> dict[str, Any]:
-        """The best that was committed, against the member-steps that were trained until then."""
-        better = max if self.manifest["mode"] == "max" else min
-        trained, best, x, y = 0, None, list[int](), list[float]()
+        """What the best of what was committed reached, against the member-steps trained until then."""
+        trained, leads, x, y = 0, Leads(), list[int](), list[float]()
         for name, chunk in sorted(self.chunks.items(), key=lambda item: item[1].stamp):
             steps, size = store.interval(Path(name)), len(chunk.members)
             for found in chunk.leads:
-                best = found.value if best is None else better(best, found.value)
+                leads.add(found, self.manifest["mode"])
+                assert leads.best is not None
                 x.append(trained + size * (found.step - steps.start))
-                y.append(best)
+                y.append(leads.best.value)
             trained += size * (steps.stop - steps.start)
         kept = np.unique(np.linspace(0, len(x) - 1, min(len(x), MOST_POINTS)).round().astype(int))
         return {"x": [x[at] for at in kept], "y": compact([y[at] for at in kept]), "trained": trained}
@@ -275,7 +291,7 @@ def _stamps(directory: Path) -> Iterator[tuple[str, tuple]]:
 def _heading(what: str, running: dict[str, Any]) -> str:
     """What is done, how much of it, and how long it still takes."""
     said = what[:1].upper() + what[1:]
-    if running.get("of"):
+    if running.get("of") and (running["trained"] or not running.get("phase")):
         said += f": {int(100 * running['trained'] / running['of'])} %"
     if running.get("left") is not None:
         said += f", {clock(running['left'])} left"

@@ -40,6 +40,7 @@ SCRIPTS = (
     "chart.js",
     "pointer.js",
     "cards.js",
+    "curves.js",
     "figures.js",
     "schedules.js",
     "parallel.js",

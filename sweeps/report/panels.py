@@ -5,13 +5,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sweeps.report.axes import Axis, axis_of
+from sweeps.report.axes import Axis, axis_of, varying
 from sweeps.report.bounds import bounds_of
 from sweeps.report.columns import Columns
 from sweeps.report.importance import MOST_BINS, SMALLEST, Share, explained, quantile_cells
 from sweeps.report.marginals import Marginal, differences_along, draws, marginal
 from sweeps.report.markup import choice, escape, figure, section
-from sweeps.report.wording import compact, count, figures, is_share, listing, scored_at, title
+from sweeps.report.wording import compact, count, figures, is_share, listing, number, scored_at, title
 from sweeps.results.lineage import is_evolved
 from sweeps.results.results import Configuration, Results
 from sweeps.store.statuses import Status
@@ -27,7 +27,7 @@ class Study(NamedTuple):
     Attributes:
         results: the run.
         rows: its configurations, the best first.
-        axes: its swept fields.
+        axes: its swept fields, without those of one value.
         finals: the metrics at the last step, the study's first.
         seeds: per member the seed that its state descends from, or with folds the one that it holds out.
         places: per member which independently drawn configuration it is of, or descends from.
@@ -43,6 +43,11 @@ class Study(NamedTuple):
     columns: Columns
 
     @property
+    def fields(self) -> list[str]:
+        """The names of its axes."""
+        return [axis.field for axis in self.axes]
+
+    @property
     def metric(self) -> str:
         """The study's metric."""
         return str(self.results.manifest["metric"])
@@ -54,8 +59,8 @@ class Study(NamedTuple):
 
     @property
     def alone(self) -> bool:
-        """Whether so few members have a finite final metric that there is nothing to compare."""
-        return len(self.results.members) > 1 and int(np.isfinite(self.finals[self.metric]).sum()) == 1
+        """Whether one of several configurations alone has a final value: there is nothing to compare."""
+        return len(self.rows) > 1 and sum(row.seeds > 0 for row in self.rows) == 1
 
     @property
     def ended(self) -> bool:
@@ -93,7 +98,7 @@ def gather(results: Results, columns_of: Any) -> Study:
     if metric in results.metric_names:
         names = [metric, *names]
     finals = {name: results.final(name) for name in names}
-    axes = [axis_of(results, field) for field in results.swept]
+    axes = [axis_of(results, field) for field in varying(results)]
     columns = columns_of(results, axes, finals)
     return Study(results, rows, axes, finals, results.draws, draws(results, rows), columns)
 
@@ -102,13 +107,15 @@ def against_fields(study: Study) -> Part | None:
     """The metric against each swept field."""
     if not study.axes or not study.ended:
         return None
-    heading = f"{title(study.metric)} against {listing(study.results.swept)}"
+    heading = f"{title(study.metric)} against {listing(study.fields)}"
     if study.alone:
         return _sentence("against", heading, study)
     drawn, data = [], []
     unscored = [] if Status.STOPPED in study.results.scored else [Status.STOPPED]
     status = study.results.members["status"].to_numpy(zero_copy_only=False)
     stopped = int(np.isin(status, unscored).sum())
+    ended = np.isin(status, [*study.results.scored, *ENDED])
+    lost = bool((ended & ~np.isfinite(study.finals[study.metric])).any())
     at = scored_at(study.results.manifest)
     for place, axis in enumerate(study.axes):
         found = study.along(axis, study.metric)
@@ -118,7 +125,8 @@ def against_fields(study: Study) -> Part | None:
         unset = int((axis.cells < 0).sum())
         caption = _ends(study, axis, found)
         caption += f"A dot is one member {at}; line and band: {found.band}. "
-        caption += "A mark at the lower edge is a member that diverged or has no finite value. "
+        if lost:
+            caption += "A mark at the lower edge is a member that diverged or has no finite value. "
         if stopped:
             caption += (
                 f"{count(stopped, 'member')} that were stopped early have no value and are not in the means, "
@@ -136,11 +144,18 @@ def _ends(study: Study, axis: Axis, found: Marginal) -> str:
     if np.isfinite(found.mean).sum() < 2:
         return ""
     percent = is_share(study.metric, study.finals[study.metric])
-    said = (
-        f"{word} {figures(found.mean[at], math.nan, math.nan, percent=percent)} at {axis.labels[at]}"
-        for word, at in (("highest", np.nanargmax(found.mean)), ("lowest", np.nanargmin(found.mean)))
+    highest, lowest = (
+        (figures(found.mean[at], math.nan, math.nan, percent=percent), _rounded(axis, at))
+        for at in (int(np.nanargmax(found.mean)), int(np.nanargmin(found.mean)))
     )
-    return f"Mean {', '.join(said)}. "
+    if highest[0] == lowest[0]:
+        return f"Mean {highest[0]} throughout. "
+    return f"Mean highest {highest[0]} at {highest[1]}, lowest {lowest[0]} at {lowest[1]}. "
+
+
+def _rounded(axis: Axis, cell: int) -> str:
+    """What a cell is called in a sentence."""
+    return number(float(axis.centers[cell])) if axis.numeric and not axis.binned else axis.labels[cell]
 
 
 def _shown(study: Study, place: int, apart: bool) -> str:
@@ -154,7 +169,9 @@ def _shown(study: Study, place: int, apart: bool) -> str:
 
 def _sentence(name: str, heading: str, study: Study) -> Part:
     """A part that has nothing to draw."""
-    said = f"Nothing to compare: one of {count(len(study.results.members), 'member')} has a final value."
+    said = f"Nothing to compare: one of {count(len(study.rows), 'configuration')} has a final value."
+    if Status.STOPPED in study.results.members["status"].to_pylist():
+        said += " Every member's last score is under Early stopping."
     return Part(name, heading, section(name, heading, f"<p>{escape(said)}</p>"), {})
 
 
@@ -164,7 +181,7 @@ def heatmap(study: Study) -> Part | None:
         return None
     if study.alone:
         return _sentence("heatmap", "Heat map", study)
-    fields = list(study.results.swept)
+    fields = study.fields
     controls = (
         f'<div class="controls">{choice("heat-x", "Across", fields)}'
         f"{choice('heat-y', 'Up', fields, 1)}{choice('heat-value', 'Shown', list(study.finals))}</div>"
@@ -186,7 +203,7 @@ def parallel(study: Study) -> Part | None:
         return None
     if study.alone:
         return _sentence("parallel-part", "Parallel coordinates", study)
-    names = [*study.results.swept, *[name for name in study.finals if name != study.metric]]
+    names = [*study.fields, *[name for name in study.finals if name != study.metric]]
     names = [*names[: MOST_AXES - 1], study.metric]
     caption = (
         "A line is one member, darker where the metric is better (paler in the dark theme: the stronger the "
@@ -222,13 +239,18 @@ def importances(study: Study) -> Part | None:
         body = f"<p>{method}</p>"
         return Part("importance-part", heading, section("importance-part", heading, body), {})
     label = "share of the variance explained: " + ", ".join(
-        f"{share.field} {share.share:.0%} ({share.low:.0%} to {share.high:.0%})" for share in shares
+        f"{share.field} {_percent(share)}" for share in shares
     )
     height, most = 110 + 34 * len(shares), shares[0]
-    said = f"{most.field} explains most: {most.share:.0%} ({most.low:.0%} to {most.high:.0%}). {method}"
+    said = f"{most.field} explains most: {_percent(most)}. {method}"
     body = figure("importance", label, said, "", height)
     data = {"importance": [share._asdict() for share in shares], "importance_height": height}
     return Part("importance-part", heading, section("importance-part", heading, body), data)
+
+
+def _percent(share: Share) -> str:
+    """A share with its interval."""
+    return f"{100 * share.share:.0f} % ({100 * share.low:.0f} to {100 * share.high:.0f} %)"
 
 
 def means(found: Marginal) -> dict[str, Any]:

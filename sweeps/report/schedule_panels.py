@@ -32,7 +32,7 @@ def stopped(study: Study) -> Part | None:
         height=380,
     )
     if study.axes:
-        fields = list(study.results.swept)
+        fields = study.fields
         controls = f'<div class="controls">{choice("scores-field", "Across", fields)}</div>'
         body += figure(
             "scores",

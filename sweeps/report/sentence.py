@@ -2,6 +2,7 @@
 
 import math
 
+from sweeps.report.axes import varying
 from sweeps.report.bounds import bounds_of
 from sweeps.report.differences import FEW, compared
 from sweeps.report.wording import (
@@ -31,7 +32,7 @@ def question(results: Results) -> str:
     Args:
         results: a run.
     """
-    manifest, swept = results.manifest, results.swept
+    manifest, swept = results.manifest, varying(results)
     extreme = "highest" if manifest["mode"] == "max" else "lowest"
     metric, most = in_words(manifest["metric"]), "at most " if keeps_scores(manifest) else ""
     after = f"after {most}{count(manifest['steps'], 'step')}"

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from sweeps.host.progress import Lead
+from sweeps.host.leads import Lead
 from sweeps.results.results import Configuration, Results
 from sweeps.store.leading import LOST, leading
 

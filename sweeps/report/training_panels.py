@@ -39,11 +39,11 @@ def curves(study: Study) -> Part | None:
         '<label><input type="checkbox" id="curve-members"> each member</label></div>'
     )
     one = "fold" if study.results.folds else "seed"
-    caption = (
-        f"Line: mean over the {one}s of a configuration; band: its 95 % interval (no band with one {one}, "
-        f"nor where more than {BEST} are drawn). Members that diverged count until they did; the axis "
-        "is that of the configurations that came to the end. "
-    )
+    unless = f" (no band with one {one}{f', nor where more than {BEST} are drawn' if held > BEST else ''})"
+    caption = f"Line: mean over the {one}s of a configuration; band: its 95 % interval{unless}. "
+    if Status.DIVERGED in tally(study.results):
+        caption += "Members that diverged count until they did; the axis is that of the configurations that "
+        caption += "came to the end. "
     caption += data["left_out"][:1].upper() + data["left_out"][1:] + "." if data["left_out"] else ""
     body = figure("curves", f"learning curves of {study.metric}", caption.strip(), controls, 420)
     return Part(
@@ -56,6 +56,10 @@ def dead_units(study: Study) -> Part | None:
     names = [name for name in study.finals if DEAD.search(name)]
     if not names:
         return None
+    everything = np.concatenate([study.finals[name] for name in names])
+    if np.isfinite(everything).any() and not np.any(everything > 0):
+        body = f"<p>No unit of any member was dead {escape(scored_at(study.results.manifest))}.</p>"
+        return Part("dead", "Dead units", section("dead", "Dead units", body), {})
     best = study.rows[0]
 
     def said(name: str, values: np.ndarray) -> str:
@@ -141,7 +145,7 @@ def slope_names(study: Study) -> list[str]:
 
 
 def _ends(study: Study, name: str, caption: str) -> str:
-    fields = list(study.results.swept)
+    fields = study.fields
     controls = f'<div class="controls">{choice(f"{name}-field", "Across", fields)}</div>'
     label = f"the last step of members against {listing(fields, 'or')}"
     return figure(name, label, caption, controls if len(fields) > 1 else "", 340)

@@ -17,7 +17,16 @@ from sweeps.results.results import load
 
 HOST = "127.0.0.1"
 NAMES = (HOST, "localhost", "[::1]")  # that a browser on this machine, or at the end of a tunnel, asks by
-SCRIPTS = ("drawing.js", "chart.js", "pointer.js", "cards.js", "figures.js", "members.js", "watch.js")
+SCRIPTS = (
+    "drawing.js",
+    "chart.js",
+    "pointer.js",
+    "cards.js",
+    "curves.js",
+    "figures.js",
+    "members.js",
+    "watch.js",
+)
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; "
     "img-src data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

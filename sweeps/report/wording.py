@@ -99,9 +99,11 @@ def difference(mean: float, low: float, high: float, *, percent: bool = False) -
 
     Example:
         >>> difference(-0.012, -0.02, -0.004, percent=True), difference(0.5, math.nan, math.nan)
-        ('−1.2 (−2.0 to −0.4)', '+0.5')
+        ('−1.2 (−2.0 to −0.4)', '+0.500')
         >>> difference(-0.24, -0.478, -0.002)
         '−0.240 (−0.478 to −0.002)'
+        >>> difference(-0.4, -2.0, 1.2), difference(0.0, math.nan, math.nan)
+        ('−0.4 (−2.0 to +1.2)', '0')
     """
     if math.isnan(mean):
         return "–"
@@ -111,12 +113,12 @@ def difference(mean: float, low: float, high: float, *, percent: bool = False) -
     mean, low, high = scale * mean, scale * low, scale * high
     if math.isnan(low) or high == low or not 1e-6 < (high - low) / 2 < 1e6:
         ends = "" if math.isnan(low) else f" ({low:+.2g} to {high:+.2g})"
-        return f"{mean:+.3g}{ends}".replace("-", "−")
+        return f"{f'{mean:+#.3g}'.removesuffix('.') if mean else 0}{ends}".replace("-", "−")
     half = (high - low) / 2
     exponent = math.floor(math.log10(half))
     decimals = max(0, -exponent + (half < 1.5 * 10.0**exponent))
-    for _ in range(2):  # an end on one side of zero is not shown as a zero
-        decimals += any(end and not round(end, decimals) for end in (low, high))
+    for _ in range(2):  # what lies on one side of zero is not shown as a zero
+        decimals += any(each and not round(each, decimals) for each in (mean, low, high))
     mean = round(mean, decimals) + 0.0  # no "−0.0"
     return f"{mean:+.{decimals}f} ({low:+.{decimals}f} to {high:+.{decimals}f})".replace("-", "−")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sweeps.host.progress import Lead
+from sweeps.host.leads import Lead
 from sweeps.space.values import as_text, own_values
 from sweeps.store import derived
 from sweeps.store.statuses import Status

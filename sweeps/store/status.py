@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sweeps.host.progress import Lead, clock, short
+from sweeps.host.leads import Lead
+from sweeps.host.progress import clock, short
 from sweeps.store import checkpoints, derived, failures, heartbeats, repair
 from sweeps.store import chunks as store
 from sweeps.store.leading import committed_lead, in_words
@@ -56,7 +57,7 @@ def status(directory: str | Path) -> list[tuple[str, str]]:
                 f"process {running['pid']} on {running['host']}, {where}",
             )
         )
-    records = heartbeats.read(directory)
+    records = heartbeats.read(directory) if running else {}  # those of a killed run say nothing any more
     for name, record in itertools.islice(records.items(), MOST_WORKERS):
         ago = max(0.0, time.time() - record["time"])
         where = f"chunk {record['chunk']}, step {record['step']}/{record['steps']}, {ago:.0f} s ago"

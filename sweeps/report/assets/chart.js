@@ -2,7 +2,7 @@
 // logarithmic axes. Points are hovered, clicked, and enlarged by dragging a box; a double click shows all again.
 
 const SVG = "http://www.w3.org/2000/svg";
-const FONT = 12, CHARACTER = 6.6; // of the labels, and the width of one of its characters
+const FONT = 12; // of the labels
 const REACH = 24; // pixels from a point within which it is meant
 const MOST_TICKS = 6;
 
@@ -14,6 +14,14 @@ function svg(tag, attributes, children) {
   if (typeof children === "string") element.textContent = children;
   else element.append(...(children || []));
   return element;
+}
+
+const measure = document.createElement("canvas").getContext("2d");
+
+// How many pixels a label takes.
+function widthOf(text) {
+  measure.font = `${FONT}px ${getComputedStyle(document.body).fontFamily}`;
+  return measure.measureText(text).width;
 }
 
 function superscript(power) {
@@ -64,6 +72,7 @@ function rangeOf(spec, values, padding) {
   if (spec.range) return spec.range;
   let [low, high] = laid.length ? extent(laid) : [0, 1];
   if (spec.rangemode === "tozero") [low, high] = [Math.min(0, low), Math.max(0, high)];
+  if (low === high && spec.percent) return [Math.max(0, low - 0.05), Math.min(1, low + 0.05)];
   if (low === high) return [low - (log ? 0.5 : Math.abs(low) * 0.1 || 1), high + (log ? 0.5 : Math.abs(high) * 0.1 || 1)];
   const more = padding * (high - low);
   return [spec.rangemode === "tozero" && low === 0 ? 0 : low - more, high + more];
@@ -99,14 +108,15 @@ function reached(traces, along) {
 // The figure: scales, axes, marks, and what the pointer does. `view` is what was enlarged, if anything.
 function chart(place, traces, layout, view) {
   const width = layout.width || place.clientWidth || 640, height = layout.height;
-  const xs = { ...layout.xaxis, ...(view ? { range: view.x } : {}) };
+  const freed = layout.xaxis.levels ? { tickvals: undefined } : {};
+  const xs = { ...layout.xaxis, ...(view ? { range: view.x, ...freed } : {}) };
   const ys = { ...layout.yaxis, ...(view ? { range: view.y } : {}) };
   const xRange = rangeOf(xs, reached(traces, "x"), 0.03), yRange = rangeOf(ys, reached(traces, "y"), 0.05);
   const yTicks = axisTicks(ys, yRange, height / 50);
-  const longest = Math.max(...yTicks.map((tick) => tick.text.length), 1);
+  const longest = Math.max(...yTicks.map((tick) => widthOf(tick.text)), 7);
   const bar = traces.map((trace) => trace.colorbar || trace.marker?.colorbar).find(Boolean);
   const box = {
-    left: Math.min(width / 3, 12 + longest * CHARACTER + (ys.title ? 22 : 0)), right: width - (bar ? 92 : 18), top: 16,
+    left: 12 + longest + (ys.title ? 22 : 0), right: width - (bar ? barWidth(bar) : 18), top: 16,
     bottom: height - 46,
   };
   const scaled = (spec, [low, high], [from, to]) => (value) => {
@@ -145,9 +155,14 @@ function drawAxes(drawing, box, { xs, ys, xRange, yRange, yTicks, width, height 
   const room = box.right - box.left, xAt = (at) => box.left + ((at - xRange[0]) / (xRange[1] - xRange[0])) * room;
   const yAt = (at) => box.bottom - ((at - yRange[0]) / (yRange[1] - yRange[0])) * (box.bottom - box.top);
   let ticks = axisTicks(xs, xRange, Math.floor(room / 60));
-  const widest = Math.max(...ticks.map((tick) => tick.text.length), 1) * CHARACTER + 10;
-  const every = Math.max(1, Math.ceil((ticks.length * widest) / (room + widest))); // so that no label lies on another
-  ticks = ticks.filter((_, place) => place % every === 0);
+  const widest = Math.max(...ticks.map((tick) => widthOf(tick.text)), 7) + 10;
+  const every = xs.levels ? 1 : Math.max(1, Math.ceil((ticks.length * widest) / (room + widest)));
+  let edge = -Infinity; // so that no label lies on another
+  ticks = ticks.filter((tick, place) => {
+    const half = widthOf(tick.text) / 2 + 4, free = place % every === 0 && xAt(tick.at) - half >= edge;
+    if (free) edge = xAt(tick.at) + half;
+    return free;
+  });
   const across = svg("g", { class: "xticks" }), along = svg("g", { class: "yticks" });
   for (const tick of ticks) {
     const at = xAt(tick.at);
@@ -178,7 +193,9 @@ function drawTrace(trace, x, y, box) {
   return TRACES[trace.type](trace, x, y, box);
 }
 
-function scatterMarks(trace, x, y) {
+function scatterMarks(trace, x, up, box) {
+  // A band whose lower edge no logarithm has goes down to the axis.
+  const y = trace.fill ? (value) => (Number.isFinite(up(value)) ? up(value) : box.bottom + 8) : up;
   const there = (place) => trace.x[place] !== null && trace.y[place] !== null && Number.isFinite(x(trace.x[place])) &&
     Number.isFinite(y(trace.y[place]));
   const places = [...trace.x.keys()], marks = [];
@@ -273,17 +290,25 @@ function shade(colors, share) {
   return `#${mixed.join("")}`;
 }
 
+function barTicks(bar) {
+  return axisTicks({ type: bar.log ? "log" : "linear", percent: bar.percent }, [bar.low, bar.high], 5);
+}
+
+// What a colour bar takes of the figure: itself, its labels, and its title.
+function barWidth(bar) {
+  return 36 + Math.max(...barTicks(bar).map((tick) => widthOf(tick.text)), 0) + (bar.title ? 26 : 0);
+}
+
 // What the colours mean, at the right of the figure: {title, colors, low, high, log, percent}.
 function colorbar(bar, box, id) {
   const height = Math.min(220, box.bottom - box.top - 30), top = box.top + 10, left = box.right + 14, name = `bar-${id}`;
   const stops = bar.colors.map(([place, color]) => svg("stop", { offset: place, "stop-color": color }));
-  const ticks = axisTicks({ type: bar.log ? "log" : "linear", percent: bar.percent }, [bar.low, bar.high], 5);
-  const span = bar.high - bar.low || 1;
+  const ticks = barTicks(bar), span = bar.high - bar.low || 1, across = left + barWidth(bar) - 28;
   return svg("g", { class: "colorbar" }, [
     svg("linearGradient", { id: name, x1: 0, x2: 0, y1: 1, y2: 0 }, stops),
     svg("rect", { x: left, y: top, width: 11, height, fill: `url(#${name})` }),
     svg("text", {
-      "text-anchor": "middle", transform: `rotate(90 ${left + 64} ${top + height / 2})`, x: left + 64, y: top + height / 2,
+      "text-anchor": "middle", transform: `rotate(90 ${across} ${top + height / 2})`, x: across, y: top + height / 2,
     }, shortened(bar.title, 30)),
     ...ticks.map((tick) => svg("text", {
       x: left + 16, y: top + height - ((tick.at - bar.low) / span) * height, "dominant-baseline": "central",

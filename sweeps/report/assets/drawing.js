@@ -21,13 +21,20 @@ function metricColumn(name) {
 function cellText(column, row) {
   const value = column.values[row];
   if (column.kind === "text") return column.labels[value];
-  return value === null ? "–" : String(Number.isInteger(value) ? value : Number(value.toPrecision(6)));
+  return value === null ? "–" : Number.isInteger(value) ? String(value) : digits(value, 6);
 }
 
 function shortNumber(value, metric) {
   if (value === null || value === undefined || Number.isNaN(value)) return "–";
   if (DATA.percent.includes(metric)) return `${Number((100 * value).toPrecision(4))} %`;
-  return String(Number(value.toPrecision(4)));
+  return digits(value, 4);
+}
+
+// So many digits, as Python writes them: 4.57e-06 rather than a row of zeros.
+function digits(value, most) {
+  const size = Math.abs(value);
+  if (!size || (size >= 1e-4 && size < 10 ** most)) return String(Number(value.toPrecision(most)));
+  return Number(value.toPrecision(most)).toExponential().replace(/e([+-])(\d)$/, "e$10$2");
 }
 
 function themeColor(name) {
@@ -84,8 +91,15 @@ function extent(values) {
 }
 
 function fieldAxis(field, more) {
-  if (field.numeric) return axis(field.name, { ...(field.log ? { type: "log" } : {}), ...more });
+  if (field.numeric) return axis(field.name, { ...(field.log ? { type: "log" } : {}), ...levelTicks(field), ...more });
   return axis(field.name, { ...cellTicks(field, 12), range: [-0.6, field.labels.length - 0.4], ...more });
+}
+
+// Ticks at the levels themselves, where there are few: none at 20, 30 and 40 where widths are 16 and 64.
+function levelTicks(field) {
+  if (field.binned || field.centers.length > MOST_TICKS) return {};
+  const laid = (value) => (field.log ? Math.log10(value) : value);
+  return { levels: true, tickvals: field.centers.map(laid), ticktext: field.centers.map((value) => tickText(value)) };
 }
 
 // Ticks at the places of cells, as many as there is room for.

@@ -21,28 +21,6 @@ function positions(field, rows) {
   return rows.map((row) => field.cells[row] + (((row * 0.618034) % 1) - 0.5) * 0.5);
 }
 
-function bandTraces(x, mean, low, high, color, name, dash, opacity = 0.2) {
-  const traces = [], runs = [[]]; // a band ends where a value is missing, as the line does
-  x.forEach((_, place) => {
-    if (low[place] !== null && high[place] !== null) runs[runs.length - 1].push(place);
-    else if (runs[runs.length - 1].length) runs.push([]);
-  });
-  for (const there of runs.filter((each) => each.length > 1)) {
-    const back = [...there].reverse();
-    traces.push({
-      x: [...there, ...back].map((place) => x[place]),
-      y: [...there.map((place) => low[place]), ...back.map((place) => high[place])],
-      type: "scatter", mode: "lines", line: { width: 0 }, fill: "toself", fillcolor: translucent(color, opacity),
-    });
-  }
-  traces.push({
-    x, y: mean, type: "scatter", mode: x.length > 40 ? "lines" : "lines+markers", marker: { size: 6, color },
-    line: { color, width: 2, dash: dash || "solid" },
-    text: mean.map((value, place) => `${name}: ${shortNumber(value)} (${bounds(low[place], high[place])})`),
-  });
-  return traces;
-}
-
 function bounds(low, high) {
   return low === null ? "no interval" : `${shortNumber(low)} to ${shortNumber(high)}`;
 }
@@ -142,78 +120,6 @@ function meansLabel(found) {
   return found.low.some((low) => low !== null) ? "mean and 95 % interval" : "mean";
 }
 
-// What is drawn: a group of configurations, or the one that was chosen.
-function curveChoice() {
-  const held = DATA.curves.configurations.length, groups = DATA.curves.groups;
-  const which = Number(document.getElementById("curve-which").value);
-  if (which >= groups.length) return [which - groups.length];
-  if (groups[which] === "best") return [0];
-  const all = [...Array(held).keys()];
-  if (groups[which] === "all") return all;
-  return [...new Set([...Array(8).keys()].map((place) => Math.round((place * (held - 1)) / 7)))];
-}
-
-function curvesPanel() {
-  const curves = DATA.curves;
-  const names = Object.keys(curves.metrics);
-  const name = names[Number(document.getElementById("curve-metric").value)];
-  const found = curves.metrics[name];
-  const chosen = curveChoice().filter((place) => found.mean[place].some((value) => value !== null));
-  const members = document.getElementById("curve-members").checked;
-  if (!chosen.length) return { message: "Nothing was evaluated yet." };
-  const one = DATA.fields.length === 1 && DATA.fields[0].numeric;
-  const ordered = one ? curves.order.filter((place) => chosen.includes(place)) : chosen;
-  const traces = [], legend = [], whole = [], partial = [];
-  ordered.forEach((place, position) => {
-    const many = ordered.length > ON_LIGHT.length;
-    const color = many ? ramp(position / (ordered.length - 1)) : series(position);
-    const dash = many ? "solid" : DASHES[position];
-    const configuration = curves.configurations[place];
-    if (members) {
-      found.members[place].forEach((curve, each) => {
-        traces.push({
-          x: curves.steps, y: curve, type: "scatter", mode: "lines", opacity: 0.45, line: { color, width: 0.8 },
-          row: rowOf(configuration.members[each]), text: curve.map(() => `member ${configuration.members[each]}`),
-        });
-      });
-    }
-    const none = found.mean[place].map(() => null);
-    const [low, high] = many ? [none, none] : [found.low[place], found.high[place]];
-    traces.push(...bandTraces(curves.steps, found.mean[place], low, high, color, configuration.label, dash, ordered.length > 3 ? 0.06 : 0.2));
-    traces[traces.length - 1].row = rowOf(configuration.members[0]); // its first member's card
-    // What diverged may be out of all proportion just before: the axis is that of what came to the end.
-    const last = found.mean[place][curves.steps.length - 1] !== null || !configuration.members.some(hasDiverged);
-    (last ? whole : partial).push(...found.mean[place], ...low, ...high);
-    legend.push({ label: `${configuration.label} (rank ${configuration.rank})`, color, dash });
-  });
-  for (const trace of traces) if (trace.mode === "lines+markers" && curves.steps.length > 1) trace.mode = "lines";
-  const yaxis = fixedAxis(name, whole.length ? whole : partial);
-  return {
-    traces, legend: legend.length > ON_LIGHT.length ? [legend[0], legend[legend.length - 1]] : legend,
-    layout: layout({ xaxis: axis("Training steps"), yaxis, height: 420 }),
-  };
-}
-
-function hasDiverged(member) {
-  const row = rowOf(member), status = fieldColumn("status");
-  return row !== undefined && status.labels[status.values[row]] === "diverged";
-}
-
-function fixedAxis(name, values) {
-  const made = metricAxis(name, values.filter((value) => value !== null && value > 0));
-  const log = made.type === "log";
-  const [low, high] = extent(values.filter((value) => value !== null && (!log || value > 0)));
-  if (!(low < high)) return made;
-  const [first, last] = log ? [Math.log10(low), Math.log10(high)] : [low, high];
-  return { ...made, range: [first - 0.05 * (last - first), last + 0.05 * (last - first)] };
-}
-
-function ramp(share) {
-  const ends = isDark() ? [[60, 90, 120], [217, 239, 255]] : [[170, 195, 218], [8, 48, 107]];
-  const mix = (place) => Math.round(ends[0][place] + (ends[1][place] - ends[0][place]) * (1 - share));
-  return `#${[0, 1, 2].map((place) => mix(place).toString(16).padStart(2, "0")).join("")}`;
-}
-
 function heatPanel() {
   const chosen = (id) => Number(document.getElementById(id).value);
   const across = DATA.fields[chosen("heat-x")], up = DATA.fields[chosen("heat-y")];
@@ -286,7 +192,7 @@ function importancePanel() {
     layout: layout({
       height: DATA.importance_height, fixed: true,
       xaxis: axis("Share of the variance explained", { range: [0, 1.02], percent: true }),
-      yaxis: { tickvals: places, ticktext: shares.map((share) => shortened(share.field, 18)), showgrid: false, range: [-0.6, shares.length - 0.4] },
+      yaxis: { tickvals: places, ticktext: shares.map((share) => shortened(share.field, innerWidth < 600 ? 18 : 40)), showgrid: false, range: [-0.6, shares.length - 0.4] },
     }),
   };
 }
@@ -323,35 +229,26 @@ function deadPanel(place) {
   return { traces, legend, layout: layout({ xaxis: fieldAxis(field), yaxis: shares }) };
 }
 
-function slopesPanel() {
-  const place = Number(document.getElementById("slope-which").value), traces = [], legend = [];
-  DATA.slopes.forEach((name, position) => {
-    const found = DATA.curves.metrics[name], color = series(position), dash = DASHES[position];
-    const [mean, low, high] = [found.mean[place], found.low[place], found.high[place]];
-    traces.push(...bandTraces(DATA.curves.steps, mean, low, high, color, name, dash));
-    legend.push({ label: name, color, dash });
-  });
-  return { traces, legend, layout: layout({ xaxis: axis("Training steps"), yaxis: axis("Slope") }) };
-}
-
 // The best configuration of each static group against the time of a member.
 function timePanel() {
   const { lines, others, log } = DATA.time, traces = [], legend = [];
+  const longest = extent([...others.seconds, ...lines.flatMap((line) => line.seconds)])[1];
+  const [unit, times] = longest < 1 ? ["Milliseconds", 1000] : ["Seconds", 1], timed = (seconds) => seconds.map((each) => times * each);
   if (others.mean.length) {
     const color = themeColor("grey");
     traces.push({
-      x: others.seconds, y: others.mean, type: "scatter", mode: "markers", marker: { color, size: 7 },
+      x: timed(others.seconds), y: others.mean, type: "scatter", mode: "markers", marker: { color, size: 7 },
       text: others.mean.map((value, place) => `${others.label[place]}: ${shortNumber(value, DATA.metric)}`),
     });
     legend.push({ label: "another group, at its end", color, shape: "dot" });
   }
   lines.forEach((line, position) => {
     const color = series(position), dash = DASHES[position];
-    traces.push(...bandTraces(line.seconds, line.mean, line.low, line.high, color, line.label, dash, lines.length > 3 ? 0.06 : 0.2));
+    traces.push(...bandTraces(timed(line.seconds), line.mean, line.low, line.high, color, line.label, dash, lines.length > 3 ? 0.06 : 0.2));
     traces[traces.length - 1].row = rowOf(line.member); // its first member's card
     legend.push({ label: line.label, color, dash });
   });
   const values = [...others.mean, ...lines.flatMap((line) => [...line.mean, ...line.low, ...line.high])];
-  const xaxis = axis("Seconds of training per member", log ? { type: "log" } : { rangemode: "tozero" });
+  const xaxis = axis(`${unit} of training per member`, log ? { type: "log" } : { rangemode: "tozero" });
   return { traces, legend, layout: layout({ xaxis, yaxis: fixedAxis(DATA.metric, values), height: 420 }) };
 }

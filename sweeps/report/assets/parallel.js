@@ -13,21 +13,26 @@ function dimensions(rows) {
       const range = [-0.5, field.labels.length - 0.5], { tickvals, ticktext } = cellTicks(field, 16);
       return { name, column, cells: field, range, value: (row) => field.cells[row], ticks: tickvals.map((at, place) => ({ at, text: ticktext[place] })) };
     }
-    const [low, high] = extent(rows.map((row) => column.values[row]));
+    const [low, high] = extent(rows.map((row) => column.values[row]).filter((value) => value !== null));
     const log = field ? field.log : low > 0 && high > 1000 * low;
     const laid = log ? Math.log10 : (value) => value;
     const range = low < high ? [laid(low), laid(high)] : [laid(low) - 1, laid(low) + 1];
-    const percent = DATA.percent.includes(name);
-    const ticks = axisTicks({ type: log ? "log" : "linear", percent }, range, MOST_TICKS);
-    return { name: field ? name : titled(name), column, log, laid, range, value: (row) => laid(column.values[row]), ticks };
+    const percent = !field && DATA.percent.includes(name), few = field && levelTicks(field).levels ? levelTicks(field) : {};
+    const ticks = low < high ? axisTicks({ type: log ? "log" : "linear", percent, ...few }, range, MOST_TICKS)
+      : [{ at: laid(low), text: tickText(low, undefined, percent) }];
+    if (rows.some((row) => column.values[row] === null)) { // members that have no such field lie below the others
+      range[0] -= 0.1 * (range[1] - range[0]);
+      ticks.push({ at: range[0], text: "–" });
+    }
+    const value = (row) => (column.values[row] === null ? range[0] : laid(column.values[row]));
+    return { name: field ? name : titled(name), column, log, laid, range, value, ticks };
   });
 }
 
 function parallelPanel() {
   const columns = DATA.parallel.map((name) =>
     (DATA.fields.some((field) => field.name === name) && fieldColumn(name)) || metricColumn(name));
-  const categories = DATA.fields.filter((field) => !field.numeric).map((field) => field.name);
-  const whole = (row) => columns.every((column) => column.values[row] !== null || categories.includes(column.name));
+  const whole = (row) => columns.every((column) => column.of === "member" || column.values[row] !== null);
   const every = [...Array(ROWS).keys()].filter(whole);
   if (!every.length) return { message: "No member has a finite value at the last step." };
   return { height: TALL, draw: (place, width) => drawParallel(place, width, every.length > MOST_LINES ? someLines(every) : every) };
@@ -75,7 +80,7 @@ function drawParallel(place, given, rows) {
 function axisOf(dimension, left, y, position) {
   const top = ABOVE - 6, bottom = TALL - BELOW + 6, ground = themeColor("ground");
   const halo = { stroke: ground, "stroke-width": 3, "paint-order": "stroke", "stroke-linejoin": "round" };
-  const names = shortened(dimension.name, 16);
+  const names = shortened(dimension.name, DATA.parallel.length > 4 ? 26 : 16);
   const grip = svg("rect", { class: "grip", x: left - 14, y: top, width: 28, height: bottom - top, fill: "transparent" });
   const chosen = svg("g", { class: "chosen" });
   grip.addEventListener("pointerdown", (event) => dragRange(event, grip, dimension, y));

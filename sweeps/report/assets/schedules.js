@@ -34,7 +34,10 @@ function stopsPanel() {
     { label: "went to the end", color: themeColor("blue") }, { label: "stopped or diverged", color: grey },
     { label: "score at a rung or at the end", shape: "dot", color: themeColor("text") },
   ];
-  return { traces, legend, layout: layout({ xaxis: axis("Training steps"), yaxis: metricAxis(DATA.metric, ends.map((end) => end.value)) }) };
+  const marks = [...new Set([...DATA.rungs, DATA.steps])], far = steps[0] > 0 && DATA.steps >= 8 * marks[0]; // powers of eta
+  const at = { type: "log", levels: true, tickvals: marks.map(Math.log10), ticktext: marks.map((step) => tickText(step)) };
+  const xaxis = axis("Training steps", far ? at : {});
+  return { traces, legend, layout: layout({ xaxis, yaxis: metricAxis(DATA.metric, ends.map((end) => end.value)) }) };
 }
 
 // The last score of every member against a field, the stronger the later it was stopped.
@@ -102,8 +105,10 @@ function evolvedPanel(place) {
 
 function lineagePanel() {
   const { step, source, ancestor } = DATA.lineage, found = lineages(), members = [...found.keys()], traces = [];
-  const heads = [...new Set(ancestor)].sort((one, other) => one - other), up = (member) => members.indexOf(member);
-  const color = (at) => series(heads.indexOf(ancestor[at]));
+  const up = (member) => members.indexOf(member), ended = new Map(); // ancestor -> members that descend from it at the end
+  for (const line of found.values()) ended.set(ancestor[line[line.length - 1]], (ended.get(ancestor[line[line.length - 1]]) || 0) + 1);
+  const heads = [...ended.keys()].sort((one, other) => ended.get(other) - ended.get(one)), grey = themeColor("grey");
+  const told = heads.slice(0, 6), shade = (head) => (told.includes(head) ? series(told.indexOf(head)) : grey), color = (at) => shade(ancestor[at]);
   for (const [member, line] of found) {
     line.forEach((at, place) => {
       const next = place + 1 < line.length ? step[line[place + 1]] : DATA.steps;
@@ -111,16 +116,18 @@ function lineagePanel() {
       if (source[at] !== member && up(source[at]) >= 0) {
         traces.push({
           x: [step[at] - 0.02 * DATA.steps, step[at]], y: [up(source[at]), up(member)], type: "scatter", mode: "lines",
-          line: { color: color(at), width: 1 }, opacity: 0.8,
+          line: { color: color(at), width: 1 }, opacity: told.includes(ancestor[at]) ? 0.8 : 0.4,
         });
       }
       traces.push({
-        x: [step[at], next], y: [up(member), up(member)], type: "scatter", mode: "lines", line: { color: color(at), width: 3 },
+        x: [step[at], next], y: [up(member), up(member)], type: "scatter", mode: "lines", line: { color: color(at), width: told.includes(ancestor[at]) ? 3 : 1.5 },
         row: rowOf(member), text: [said, said],
       });
     });
   }
   const every = Math.max(1, Math.ceil(members.length / 16)), shown = members.filter((_, place) => place % every === 0);
   const yaxis = axis("Member", { tickvals: shown.map(up), ticktext: shown.map(String), showgrid: false, range: [members.length - 0.4, -0.6] });
-  return { traces, layout: layout({ xaxis: axis("Training steps"), yaxis }) };
+  const legend = told.map((head) => ({ label: `begun by member ${head}: ${ended.get(head)} at the end`, color: shade(head) }));
+  legend.push({ label: heads.length > told.length ? "others" : "died out", color: grey });
+  return { traces, legend, layout: layout({ xaxis: axis("Training steps"), yaxis }) };
 }

@@ -83,12 +83,11 @@ function showFigures(drawn) {
 
 function bestPanel() {
   const best = DATA.best || { x: [], y: [], trained: 0 };
-  const better = DATA.mode === "min" ? Math.min : Math.max;
   const x = [...best.x], y = [...best.y];
   for (const [at, value] of points) {
     if (at <= (x[x.length - 1] ?? -1)) continue;
     x.push(at);
-    y.push(y.length ? better(y[y.length - 1], value) : value);
+    y.push(value);
   }
   if (!x.length) return { message: "Nothing has been evaluated yet." };
   // It holds until the next one is found.
@@ -97,7 +96,7 @@ function bestPanel() {
   return {
     traces: [{ x: across, y: up, type: "scatter", mode: "lines", line: { color, width: 2 }, hoverinfo: "x+y" }],
     layout: layout({
-      xaxis: axis("member-steps", { rangemode: "tozero", exponentformat: "SI" }), yaxis: metricAxis(DATA.metric, y),
+      xaxis: axis("Member-steps trained", { rangemode: "tozero", exponentformat: "SI" }), yaxis: metricAxis(DATA.metric, y),
       height: 300,
     }),
   };
@@ -114,25 +113,15 @@ function saidCurve() {
   return {
     traces: [{ x, y, type: "scatter", mode: "lines+markers", line: { color, width: 2 }, marker: { size: 5, color } }],
     legend: [{ label: "the best configuration of each evaluation, until others are written", color }],
-    layout: layout({ xaxis: axis("training steps"), yaxis: metricAxis(DATA.metric, y), height: 420 }),
+    layout: layout({ xaxis: axis("Training steps"), yaxis: metricAxis(DATA.metric, y), height: 420 }),
   };
-}
-
-// The places of the configurations that are drawn: a group of them, or the one that was chosen.
-function chosenCurves() {
-  const { configurations, groups } = DATA.curves, which = Number(byId("curve-which").value);
-  const all = [...configurations.keys()];
-  if (which >= groups.length) return [which - groups.length];
-  if (groups[which] === "best") return [0];
-  if (groups[which] === "all") return all;
-  return [...new Set([...Array(8).keys()].map((place) => Math.round((place * (all.length - 1)) / 7)))];
 }
 
 function growingCurves() {
   const curves = DATA.curves;
   if (!curves) return saidCurve();
   const name = Object.keys(curves.metrics)[Number(byId("curve-metric").value)], found = curves.metrics[name];
-  const chosen = chosenCurves().filter((place) => found.mean[place].some((value) => value !== null));
+  const chosen = curveChoice(found);
   if (!chosen.length) return { message: "Nothing has been evaluated yet." };
   const many = chosen.length > ON_LIGHT.length, traces = [], legend = [], ahead = [], behind = [];
   chosen.forEach((place, position) => {
@@ -144,7 +133,7 @@ function growingCurves() {
     const none = found.mean[place].map(() => null), mean = found.mean[place];
     const [low, high] = many ? [none, none] : [found.low[place], found.high[place]];
     traces.push(...bandTraces(curves.steps, mean, low, high, color, label, dash));
-    if (curves.steps.length > 1) traces[traces.length - 1].mode = "lines";
+    traces[traces.length - 1].mode = curveMode(mean);
     (mean[mean.length - 1] === null ? behind : ahead).push(...mean, ...low, ...high);
     legend.push({ label: `${label} (rank ${rank})`, color, dash });
   });
@@ -152,7 +141,7 @@ function growingCurves() {
   const reached = ahead.length ? ahead : behind;
   return {
     traces, legend: many ? [legend[0], legend[legend.length - 1]] : legend,
-    layout: layout({ xaxis: axis("training steps"), yaxis: fixedAxis(name, reached), height: 420 }),
+    layout: layout({ xaxis: axis("Training steps"), yaxis: fixedAxis(name, reached), height: 420 }),
   };
 }
 

@@ -238,7 +238,7 @@ def test_list_names_every_ready_study(capsys):
         (["digits-mlp", "alpha"], 'Say what values "alpha" takes, such as alpha=\'linspace'),
         (["digits-mlp", "alpha=linspace(0, 1"], r'field `alpha`: Missing "\)" in "linspace\(0, 1"\.'),
         (["digits-mlp", "alpha=steep"], "alpha takes a number, but got 'steep'."),
-        (["digits-mlp", "alpha=uniform(0, 1)"], "`samples` must be given.*--samples 16"),
+        (["digits-mlp", "alpha=uniform(0, 1)"], "Say how many points are drawn of .*--samples 16"),
         (["digits-mlp", "seed=range(-2, 2)"], "seed is a whole number from 0.*-2"),
         (["digits-mlp", "--steps", "0"], "`1 <= steps` must hold.*steps=0"),
         (["digits-mlp", "--out", "occupied"], "a new or empty folder.*something else"),

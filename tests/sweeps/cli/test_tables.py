@@ -1,13 +1,16 @@
 """Printed tables: whole words, points under points, one order."""
 
+import functools
 import io
+import re
 
 import numpy as np
 import pytest
 from rich.console import Console
 
+from sweeps.cli import tables
 from sweeps.cli.summary import print_summary
-from sweeps.cli.tables import Column, aligned, print_table
+from sweeps.cli.tables import Column, aligned, print_table, say
 from tests.sweeps.synthetic_runs import run_of
 
 HEADINGS = [
@@ -83,3 +86,26 @@ def test_columns_there_is_no_room_for_are_named(monkeypatch, capsys):
     lines = summary(results, monkeypatch, capsys)
     assert lines[0].split()[-1] == "test/loss_8"  # a pipe has no edge
     assert not any("no room for" in line for line in lines)
+
+
+def test_the_best_of_a_halving_fits_a_narrow_terminal(monkeypatch):
+    file = io.StringIO()
+    terminal = functools.partial(Console, file=file, width=80, force_terminal=True, no_color=True)
+    monkeypatch.setattr(tables, "Console", terminal)
+    levels = {"alpha": [0.06449, 0.2195, 0.4284], "learning_rate": [0.002545]}
+    results = run_of({"alpha": "grid"}, 2, levels=levels, stopped=dict.fromkeys(range(2, 6), 50))
+    print_summary(results)
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip() for line in file.getvalue().splitlines()]
+    assert max(map(len, lines)) <= 80
+    assert "to the best" not in lines[0]  # one alone has a value
+    assert re.search(r"stopped at step 50 with 0\.\d{4}$", lines[2])
+
+
+def test_a_sentence_ends_its_lines_with_words_on_a_terminal_and_is_one_line_elsewhere():
+    sentence = "none of the other configurations is measurably worse than the best " * 3
+    for terminal in (True, False):
+        file = io.StringIO()
+        say(sentence.strip(), Console(file=file, width=50, force_terminal=terminal, no_color=True))
+        lines = file.getvalue().splitlines()
+        assert " ".join(map(str.strip, lines)) == sentence.strip()
+        assert (len(lines) > 3 and max(map(len, lines)) <= 50) is terminal

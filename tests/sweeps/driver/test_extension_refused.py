@@ -64,7 +64,7 @@ REFUSED = {
         {"space": FOUR, "keep_states": True},
         "more steps` must be asked for to keep states from now on, but got none: members that have come to",
     ),
-    "samples of levels": ({"samples": 5}, "samples` must only be given where a field is sampled"),
+    "samples of levels": ({"samples": 5}, "is for fields that are drawn"),
     "no number": ({"samples": 0}, "1 <= samples` must hold and be a whole number"),
 }
 

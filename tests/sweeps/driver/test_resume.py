@@ -267,7 +267,7 @@ def test_other_seeds_are_refused(interrupted):
     directory = interrupted(study_of(), 1)
     with pytest.raises(StudyError, match="root_seed: 0, now 5"):
         sweeps.resume(directory, study_of(), root_seed=5, progress=False)
-    with pytest.raises(StudyError, match="samples` must only be given"):
+    with pytest.raises(StudyError, match="is for fields that are drawn"):
         sweeps.resume(directory, study_of(), samples=5, progress=False)
 
 

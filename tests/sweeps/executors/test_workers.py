@@ -217,8 +217,8 @@ def test_the_display_adds_up_what_runs_at_once():
     console = Console(file=io.StringIO(), width=200, force_terminal=True)
     with Display(16, 1600, console=console) as display:
         assert display._where() == "planning"
-        display.doing("timing width 16")
-        assert display._where() == "timing width 16"
+        display.doing("timing 16 members at once")
+        assert display._where() == "timing 16 members at once"
         display.staff(2)
         display.chunk("a", Running(4, 50, 50, 1.0))
         display.chunk("b", Running(4, 25, 25, float("nan")))

@@ -65,3 +65,15 @@ def test_what_was_done_before_took_none_of_this_time():
     assert forecast.rate == 10 and forecast.left(1000) == 47
     forecast.correct(-100)  # what is trained again
     assert forecast.rate == 10 and forecast.left(1000) == 57
+
+
+def test_no_time_is_left_that_is_less_than_nothing():
+    clock = Clock()
+    forecast = Forecast(clock)
+    forecast.progress(100)
+    clock.now += 10
+    forecast.progress(60)  # a chunk whose worker died begins again
+    assert forecast.rate is None and forecast.left(1000) is None
+    clock.now += 10
+    forecast.progress(120)
+    assert forecast.rate == 1 and forecast.left(1000) == 880

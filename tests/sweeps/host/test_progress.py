@@ -7,7 +7,8 @@ import pytest
 from rich.console import Console
 
 from sweeps.host import progress
-from sweeps.host.progress import Display, Lead, Running, clock, short
+from sweeps.host.leads import Lead
+from sweeps.host.progress import Display, Running, clock, short
 
 LONG = "alpha=0.1, learning_rate=0.001, activation=leaky_relu, width=128, depth=3"
 
@@ -49,8 +50,8 @@ def test_a_terminal_without_other_characters_gets_a_bar_all_the_same():
 def test_what_is_done_before_training_is_named():
     display = Display(8, 800, shown=False)
     assert "planning" in display.line(80).plain
-    display.doing("timing width 16")
-    assert "eta –  best –  timing width 16  0/8 members" in display.line(80).plain
+    display.doing("timing 16 members at once")
+    assert "eta –  best –  timing 16 members at once" in display.line(80).plain
     display.compiling(2, 4)
     assert "compiling 2 of 4" in display.line(80).plain
     display.compiling(1, 1)
@@ -64,28 +65,49 @@ def test_the_best_is_that_of_the_last_step_and_of_most_seeds():
     display.lead(None, "min")
     assert display.best is None
     for found, mode, wins in (
-        (Lead(10, 2, 0.5, 0), "min", True),
-        (Lead(10, 2, 0.6, 2), "min", False),
-        (Lead(10, 2, 0.4, 4), "min", True),
-        (Lead(10, 1, 0.1, 6), "min", False),  # of one seed
-        (Lead(20, 1, 0.9, 6), "min", True),  # of a later step
-        (Lead(20, 1, 0.95, 7), "max", True),
+        (Lead(10, 2, 0.5, 0, "a"), "min", True),
+        (Lead(10, 2, 0.6, 2, "b"), "min", False),
+        (Lead(10, 2, 0.4, 4, "c"), "min", True),
+        (Lead(10, 1, 0.1, 6, "d"), "min", False),  # of one seed
+        (Lead(20, 1, 0.9, 6, "d"), "min", True),  # of a later step
+        (Lead(20, 1, 0.95, 7, "e"), "max", True),
     ):
         display.lead(found, mode)
         assert (display.best == found) is wins
     assert display.figures()["best"] == [20, 1, 0.95, 7]
 
 
+def test_seeds_in_several_chunks_are_one_mean():
+    display = Display(24, 2400, shown=False)
+    display.lead(Lead(50, 8, 0.9, 0, "a"), "max")
+    display.lead(Lead(100, 8, 0.75, 0, "a"), "max")
+    display.lead(Lead(50, 8, 0.99, 8, "a"), "max")  # behind the others
+    assert display.best == Lead(100, 8, 0.75, 0, "a")
+    display.lead(Lead(100, 8, 0.25, 8, "a"), "max")
+    display.lead(Lead(100, 8, 0.25, 8, "a"), "max")  # its chunk was tried again
+    assert display.best == Lead(100, 16, 0.5, 0, "a")
+    display.lead(Lead(100, 8, 0.7, 16, "b"), "max")
+    assert display.best == Lead(100, 16, 0.5, 0, "a")  # of more seeds
+    display.lead(Lead(100, 8, 0.7, 24, "b"), "max")
+    assert display.best is not None and (display.best.config, display.best.seeds) == ("b", 16)
+
+
+def test_what_has_no_room_is_said_shorter():
+    display = in_the_middle()
+    assert display.line(80).plain.endswith("best 0.9722  0/256 members")
+    assert display.line(200).plain.endswith("64 running on 2 workers  57.6 member-steps/s")
+
+
 def test_a_pipe_gets_plain_lines(monkeypatch):
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
     file = io.StringIO()
     with Display(8, 800, console=Console(file=file, width=80)) as display:
-        display.doing("timing width 8")
+        display.doing("timing 8 members at once")
         display.lead(Lead(10, 2, 0.5, 0, LONG), "max")
         display.chunk("a", Running(8, 10, 10, 0.5))
         display.finish("a", 8, 100, 1)
     lines = file.getvalue().splitlines()
-    assert lines[0] == "0/8 members, timing width 8, 0 %, eta –"
+    assert lines[0] == "0/8 members, timing 8 members at once, 0 %, eta –"
     assert lines[1] == f"0/8 members, 8 running, step 10, loss 0.5, 10 %, eta –, best 0.5 ({LONG})"
     assert lines[-1].startswith("7/8 members, 1 diverged") and "100 %, eta 0:00" in lines[-1]
 

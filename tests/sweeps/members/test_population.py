@@ -118,8 +118,8 @@ def test_without_seeds_there_is_seed_zero_and_without_space_one_member():
 @pytest.mark.parametrize(
     ("space", "samples", "message"),
     [
-        ({"rate": sweeps.log_uniform(1e-4, 1)}, None, "`samples` must be given.*rate=log_uniform"),
-        ({"alpha": [0.1]}, 4, "samples` must only be given"),
+        ({"rate": sweeps.log_uniform(1e-4, 1)}, None, "Say how many points are drawn of rate=log_uniform"),
+        ({"alpha": [0.1]}, 4, "is for fields that are drawn"),
         ({"rate": sweeps.log_uniform(1e-4, 1)}, 0, "`1 <= samples` must hold"),
         ({"alpha": ["text"]}, None, "alpha takes a number, but got 'text'"),
         ({"width": sweeps.uniform(1, 9)}, 3, "width takes a whole number"),

@@ -122,5 +122,5 @@ def test_a_run_of_which_one_member_is_left_says_so_in_a_sentence(halved):
     levels = {"alpha": [0.0, 0.1, 0.3], "width": [1, 2]}
     space = {"alpha": "grid(0.0, 0.1, 0.3)", "width": "grid(1, 2)"}
     text = document(run_of(space, 1, levels=levels, stopped=dict.fromkeys(range(1, 6), 10)))
-    assert text.count("Nothing to compare: one of 6 members has a final value.") == 3
+    assert text.count("Nothing to compare: one of 6 configurations has a final value.") == 3
     assert 'id="heat"' not in text and 'id="stops"' in text and 'id="scores"' in text

@@ -164,7 +164,7 @@ def test_what_is_shown_goes_on_with_the_chunks(whole, directory):
         last = state(server, after["version"])
         assert last["state"] == "ended" and last["counts"] == {"done": len(results.members)}
         best = results.best()
-        assert f"{best.metric} {best.mean:.4g} at step 6" in last["best"]
+        assert f"{100 * best.mean:.4g} % test accuracy at step 6" in last["best"]
         # The curves are the means over seeds, by NumPy alone; the best so far never gets worse.
         curves, table = last["drawn"]["curves"], results.metrics.to_pandas()
         for place, each in enumerate(curves["configurations"]):
@@ -179,10 +179,19 @@ def test_a_run_under_way_is_shown_before_anything_is_committed(whole, directory)
     rows = sweeps.load(whole).members
     with served(directory) as server, locked(directory) as lock:
         lock.say(
-            {"phase": "timing width 16", "trained": 0, "of": 96, "rate": None, "left": None, "best": None}
+            {
+                "phase": "timing 16 members at once",
+                "trained": 0,
+                "of": 96,
+                "rate": None,
+                "left": None,
+                "best": None,
+            }
         )
         now = state(server)
-        assert now["state"] == "running" and now["heading"] == "Timing width 16: 0 %" and now["share"] == 0
+        assert (
+            now["state"] == "running" and now["heading"] == "Timing 16 members at once" and now["share"] == 0
+        )
         said = {"chunk": "0-0-0-6", "members": 4, "step": 3, "steps": 6}
         lock.say(
             {

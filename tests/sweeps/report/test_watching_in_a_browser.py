@@ -116,7 +116,7 @@ def test_a_run_is_watched_from_its_plan_to_its_end(tmp_path, executor):
         assert any(re.search(r"\d+ %, \d+:\d\d left", look["heading"]) for look in looks)
         assert any("running" in look["counts"] and "done" in look["counts"] for look in looks)
         assert last["heading"] == "The run has ended." and "diverged" in last["counts"]
-        assert last["best"].startswith("Best: test/accuracy 0.9")
+        assert last["best"].startswith("Best: 9")
         # What is chosen stays chosen, and each member can be seen.
         before = run(browser, "return PANELS.curves().traces.length")
         browser.find_element("id", "curve-members").click()

@@ -5,6 +5,8 @@ import pytest
 
 import sweeps
 from sweeps.store import chunks as store
+from sweeps.store import heartbeats
+from sweeps.store.heartbeats import Record
 from sweeps.store.leading import committed_lead, in_words, leading
 from sweeps.store.lock import locked
 from sweeps.store.status import status
@@ -50,10 +52,17 @@ def test_a_run_under_way_says_how_far_it_is(tmp_path):
     table = sweeps.load(tmp_path / "run").members
     with locked(tmp_path / "run") as lock:
         lock.say(
-            {"phase": "timing width 16", "trained": 0, "of": 64, "rate": None, "left": None, "best": None}
+            {
+                "phase": "timing 16 members at once",
+                "trained": 0,
+                "of": 64,
+                "rate": None,
+                "left": None,
+                "best": None,
+            }
         )
         said = dict(status(tmp_path / "run"))
-        assert said["running"].endswith("timing width 16") and said["time left"] == "–"
+        assert said["running"].endswith("timing 16 members at once") and said["time left"] == "–"
         assert said["rate"] == "0 of 64 member-steps (0 %)"
         lock.say(
             {"trained": 32, "of": 64, "rate": 1234.5, "left": 83.0, "best": [4, 2, 0.75, 5], "phase": ""}
@@ -66,12 +75,23 @@ def test_a_run_under_way_says_how_far_it_is(tmp_path):
 
 
 def test_a_large_crew_is_named_in_a_few_lines(tmp_path):
-    from sweeps.store.heartbeats import Record
-
     sweeps.run(plain.study(), out=tmp_path / "run", progress=False, members_per_chunk=4)
     for place in range(20):
         record = Record(tmp_path / "run", f"worker-{place:02d}")
         record.say({"chunk": "0-0-0-10", "members": 4, "step": 3, "steps": 10})
-    rows = status(tmp_path / "run")
+    with locked(tmp_path / "run"):
+        rows = status(tmp_path / "run")
     assert sum(label.startswith("worker-") for label, _ in rows) == 8
     assert ("workers", "… and 12 more") in rows
+
+
+def test_workers_of_a_killed_process_are_not_shown_and_forgotten(tmp_path):
+    study = plain.study(steps=8)
+    sweeps.run(study, out=tmp_path / "run", progress=False)
+    record = {"chunk": "0-0-0-8", "members": 4, "step": 3, "steps": 8}
+    Record(tmp_path / "run", "worker-1").say(record)
+    assert "worker-1" not in dict(status(tmp_path / "run"))
+    with locked(tmp_path / "run"):
+        assert "chunk 0-0-0-8, step 3/8" in dict(status(tmp_path / "run"))["worker-1"]
+    sweeps.resume(tmp_path / "run", study, progress=False)
+    assert heartbeats.read(tmp_path / "run") == {}
