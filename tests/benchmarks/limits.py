@@ -177,7 +177,7 @@ def engine(name: str) -> tuple[Run, str]:
         return (time.perf_counter() - began) / steps / chunk.width
 
     run()
-    return run, f"{chunk.width} members at once, {found.choice.loop}"
+    return run, f"{chunk.width} members at once, {found.program.loop}"
 
 
 def row(name: str, rounds: int) -> None:
