@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 
 from sweeps.driver.loop import check_minutes
-from sweeps.driver.session import Session, go_on
+from sweeps.driver.session import go_on, opened
 from sweeps.engine.rows import pending_rows
 from sweeps.errors import StudyError, brief
-from sweeps.executors.processes import going_on, ready
-from sweeps.host.compilation import use_cache
+from sweeps.executors.processes import going_on
 from sweeps.host.progress import clock
-from sweeps.host.signals import listening
 from sweeps.members.counts import check_samples
 from sweeps.members.extension import Part
 from sweeps.members.population import Population, seeds_of
@@ -103,10 +101,7 @@ def extend(
     if storage is not None:
         reachable(storage)
         request = request._replace(storage=storage)
-    use_cache()
-    with ready(executor) as executor, listening() as signals:
-        signals.limit(max_minutes)
-        session = Session(executor, devices, progress, signals, free)
+    with opened(executor, devices, progress, max_minutes, free) as session:
         return go_on(session, directory, recorded, request, changes)
 
 
@@ -213,7 +208,7 @@ def _pace(directory: Path) -> float | None:
         took, steps = chunk_seconds(folder), store.interval(folder)
         if math.isfinite(took):
             seconds += took
-            work += len(store.read_file(folder / "members.parquet", ["member"])) * (steps.stop - steps.start)
+            work += len(store.members_of(folder)) * (steps.stop - steps.start)
     return seconds / work if work else None
 
 

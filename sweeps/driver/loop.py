@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sweeps.driver.confirmation import MAX_SEED, confirmed, fresh_seeds
-from sweeps.driver.session import Session, begin, go_on, unreached
+from sweeps.driver.session import begin, go_on, opened, unreached
 from sweeps.errors import StudyError, brief
-from sweeps.executors.processes import going_on, parse, ready
-from sweeps.host.compilation import use_cache
-from sweeps.host.signals import in_ipython, listening
+from sweeps.executors.processes import going_on, parse
+from sweeps.host.signals import in_ipython
 from sweeps.members.request import Request, make_request, request_again
 from sweeps.members.sampling import Sampling, earlier_points
 from sweeps.results.results import Results, load
@@ -140,13 +139,11 @@ def run_as(origin: Origin, study: Study, settings: Settings) -> Results:
     """
     executor = parse(settings.executor, settings.devices)
     request = _request(origin, study, settings, executor)
-    use_cache()
-    with ready(executor) as executor, listening() as signals:
-        signals.limit(settings.max_minutes)
+    options = {"confirm": settings.confirm, "reference": origin.reference}
+    free = settings.executor is None and settings.devices is None
+    with opened(executor, settings.devices, settings.progress, settings.max_minutes, free) as session:
+        signals = session.signals
         signals.keeps = settings.out is None and in_ipython()
-        options = {"confirm": settings.confirm, "reference": origin.reference}
-        free = settings.executor is None and settings.devices is None
-        session = Session(executor, settings.devices, settings.progress, signals, free)
         results = begin(session, request, settings.out, settings.members_per_chunk, options)
         results = confirmed(session, request, results, settings.confirm, settings.out)
         if signals.stopped and not len(results.metrics):
@@ -275,9 +272,6 @@ def resume(
     if storage is not None:
         reachable(storage)
         request = request._replace(storage=storage)
-    use_cache()
-    with ready(executor) as executor, listening() as signals:
-        signals.limit(max_minutes)
-        session = Session(executor, devices, progress, signals, free)
+    with opened(executor, devices, progress, max_minutes, free) as session:
         results = go_on(session, directory, recorded, request)
         return confirmed(session, request, results, recorded["confirm"], directory)

@@ -18,6 +18,7 @@ from sweeps.host.progress import Display
 from sweeps.host.signals import listening
 from sweeps.members.request import request_again
 from sweeps.members.sampling import all_members
+from sweeps.results.lineage import is_evolved
 from sweeps.store import checkpoints, manifest
 from sweeps.store import chunks as store
 from sweeps.store.checkpoints import Writer
@@ -66,7 +67,7 @@ def replay(directory: str | Path, member: int, study: Study, *, progress: bool =
     study = request.study
     if not 0 <= member < request.members:
         raise StudyError(f"`0 <= member < {request.members}` must hold, but got {member}")
-    if recorded["schedule"] is not None and recorded["schedule"].startswith("pbt"):
+    if is_evolved(recorded):
         raise StudyError(
             "`a member that was trained by itself` must hold, but got one of population-based training, "
             "whose states come from other members; run the study again with the same root_seed"
@@ -122,11 +123,7 @@ def _as_it_ended(study: Study, last: Path, member: int) -> Study:
 
 def _folders(directory: Path, member: int) -> list[Path]:
     """The committed chunks that hold a member, in the order of its steps."""
-    found = []
-    for folder in store.readable(directory):
-        ids = store.read_file(folder / "members.parquet", ["member"])["member"].to_numpy()
-        if member in ids:
-            found.append(folder)
+    found = [folder for folder in store.readable(directory) if member in store.members_of(folder)]
     if not found:
         raise StudyError(
             f"`a member that is finished` must hold, but got {member}, which is not; `sweeps resume "

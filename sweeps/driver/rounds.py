@@ -35,7 +35,7 @@ from sweeps.store.failures import beginnings, failed_members, forget, without_st
 from sweeps.store.lock import Lock
 from sweeps.store.rungs import read_rung, write_rung
 from sweeps.store.scores import judged_by, score_history, scores
-from sweeps.store.statuses import Status
+from sweeps.store.statuses import LOST
 
 
 def buildable(
@@ -119,7 +119,7 @@ def _train_intervals(
         if spans:
             run.train(population, spans, {}, finished)
         if steps.stop < steps_of_all:
-            lost = store.members_with(run.directory, steps.stop, Status.DIVERGED, Status.FAILED)
+            lost = store.members_with(run.directory, steps.stop, *LOST)
             run.display.expect(-len(np.intersect1d(members, lost)) * (steps_of_all - steps.stop))
             members = np.setdiff1d(members, lost)
             # As wide as before, for the bits that one run of all the steps would have.

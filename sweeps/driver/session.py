@@ -23,8 +23,9 @@ from sweeps.executors.gathering import gathered
 from sweeps.executors.inline import Alone
 from sweeps.executors.processes import Processes, in_processes, ready
 from sweeps.executors.ray_cluster import Ray
+from sweeps.host.compilation import use_cache
 from sweeps.host.progress import Display
-from sweeps.host.signals import Signals
+from sweeps.host.signals import Signals, listening
 from sweeps.members.request import Request
 from sweeps.results.results import Results, load
 from sweeps.schedules import schedule as schedules
@@ -54,6 +55,29 @@ class Session(NamedTuple):
     progress: bool
     signals: Signals
     free: bool = False
+
+
+@contextlib.contextmanager
+def opened(
+    executor: Ray | Processes | None,
+    devices: Sequence[Any] | None,
+    progress: bool,
+    max_minutes: float | int | None,
+    free: bool,
+) -> Iterator[Session]:
+    """A session, in which programs are cached and signals are held back until the block is left.
+
+    Args:
+        executor: Ray, or processes of this host; None is this process.
+        devices: the devices of this process, as they were given.
+        progress: whether to show progress on standard error.
+        max_minutes: after how long to end; None sets no limit.
+        free: whether nobody has said where to train.
+    """
+    use_cache()
+    with ready(executor) as executor, listening() as signals:
+        signals.limit(max_minutes)
+        yield Session(executor, devices, progress, signals, free)
 
 
 def begin(

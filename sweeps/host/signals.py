@@ -12,7 +12,6 @@ from types import FrameType
 
 ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 SIGNALS = (signal.SIGINT, *ENDING)
-TERMINATED = 128 + signal.SIGTERM
 GRACE_SECONDS = 9.0  # after SIGTERM; clusters kill what is still there ten seconds later, or thirty
 
 

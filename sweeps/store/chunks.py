@@ -243,6 +243,15 @@ def interval(folder: Path) -> Interval:
     return Interval(int(start), int(stop))
 
 
+def members_of(folder: Path) -> np.ndarray:
+    """The ids of the members of a committed chunk.
+
+    Args:
+        folder: `chunks/<name>` of the run directory.
+    """
+    return read_file(folder / "members.parquet", ["member"])["member"].to_numpy()
+
+
 def committed_members(directory: str | Path, steps: Interval) -> np.ndarray:
     """The ids of the members whose rows of an interval are committed, ascending.
 
@@ -250,11 +259,7 @@ def committed_members(directory: str | Path, steps: Interval) -> np.ndarray:
         directory: the run directory.
         steps: the interval.
     """
-    found = [
-        read_file(folder / "members.parquet", ["member"])["member"].to_numpy()
-        for folder in committed(directory)
-        if interval(folder) == steps
-    ]
+    found = [members_of(folder) for folder in committed(directory) if interval(folder) == steps]
     return np.sort(np.concatenate(found)) if found else np.zeros(0, np.int64)
 
 

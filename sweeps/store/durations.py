@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from sweeps.store.checksums import READING_ERRORS, unsealed
-from sweeps.store.chunks import SECONDS, committed, read_file
+from sweeps.store.chunks import SECONDS, committed, members_of
 
 
 def member_seconds(directory: Path, members: np.ndarray) -> np.ndarray:
@@ -19,7 +19,7 @@ def member_seconds(directory: Path, members: np.ndarray) -> np.ndarray:
     ids, shares = [np.zeros(0, np.int64)], [np.zeros(0)]
     for folder in committed(directory):
         try:
-            own = read_file(folder / "members.parquet", ["member"])["member"].to_numpy()
+            own = members_of(folder)
         except (*READING_ERRORS, KeyError):
             continue  # its rows are left out everywhere
         ids.append(own)

@@ -10,7 +10,7 @@ import numpy as np
 
 from sweeps.store import best_states, checkpoints, rungs
 from sweeps.store.checksums import READING_ERRORS
-from sweeps.store.chunks import committed, damage, interval, read_file, read_setting
+from sweeps.store.chunks import committed, damage, interval, members_of, read_setting
 
 
 def errors(directory: Path) -> dict[int, str]:
@@ -128,7 +128,7 @@ def _is_failed(setting: Any) -> bool:
 
 
 def _members(folder: Path) -> list[int]:
-    return read_file(folder / "members.parquet", ["member"])["member"].to_pylist()
+    return members_of(folder).tolist()
 
 
 def _set_aside(folder: Path, why: str) -> None:

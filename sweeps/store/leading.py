@@ -9,9 +9,7 @@ import numpy as np
 from sweeps.host.leads import Lead
 from sweeps.space.values import as_text, own_values
 from sweeps.store import derived
-from sweeps.store.statuses import Status
-
-LOST = (Status.DIVERGED, Status.FAILED)
+from sweeps.store.statuses import LOST as LOST
 
 
 def leading(

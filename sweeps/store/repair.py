@@ -118,6 +118,5 @@ def _missing_states(directory: Path, recorded: Mapping[str, Any]) -> list[str]:
         start, stop = chunks.interval(folder)
         own = [member for member in gone if ends[member] == stop]
         if own:
-            ids = chunks.read_file(folder / "members.parquet", ["member"])["member"].to_numpy()
-            failures.forget(directory, np.intersect1d(ids, own), start, decisions=False)
+            failures.forget(directory, np.intersect1d(chunks.members_of(folder), own), start, decisions=False)
     return [f"the final states of members {', '.join(map(str, gone))} are gone: they are trained again"]

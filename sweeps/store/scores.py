@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from sweeps.store.chunks import committed, interval, read_file
-from sweeps.store.statuses import Status
+from sweeps.store.statuses import LOST
 from sweeps.trial import Study
 
 
@@ -49,7 +49,7 @@ def scores(directory: Path, members: np.ndarray, judged: Judged, stop: int | Non
     for folder, end in sorted(ends.items(), key=lambda item: item[1]):
         if stop is None or end == stop:
             alive = read_file(folder / "members.parquet", ["member", "status"])
-            ended = np.isin(alive["status"].to_pylist(), (Status.DIVERGED, Status.FAILED))
+            ended = np.isin(alive["status"].to_pylist(), LOST)
             lost |= dict(zip(alive["member"].to_pylist(), ended.tolist(), strict=True))
             if judged.select == "last" and not ended.all():
                 rows = read_file(folder / "metrics.parquet", ["member", "step", judged.metric])

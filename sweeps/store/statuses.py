@@ -25,3 +25,4 @@ class Status(enum.StrEnum):
 
 
 UNFINISHED = (Status.PENDING, Status.RUNNING)
+LOST = (Status.DIVERGED, Status.FAILED)
