@@ -9,7 +9,7 @@ from typing import Any
 from sweeps.report.drawing import canvas, effects
 from sweeps.report.markup import escape, section, table
 from sweeps.report.page import ASSETS
-from sweeps.report.wording import cells, count, number, point
+from sweeps.report.wording import cells, count, in_words, number, point, title
 from sweeps.results.comparison import Comparison, Difference
 from sweeps.store.durable import replace, writing
 
@@ -30,10 +30,12 @@ def answer(found: Comparison, first: str, second: str) -> list[str]:
     if mean.told:
         direction = "higher" if mean.interval.mean > 0 else "lower"
         good = (mean.interval.mean > 0) == (found.mode == "max")
-        lead = f"{found.metric} of {second} is {direction} than that of {first}, which is "
+        lead = f"{title(found.metric)} of {second} is {direction} than that of {first}, which is "
         lead += f"{'better' if good else 'worse'}: by {_signed(mean, abs(mean.interval.mean))}, {over}."
     else:
-        lead = f"{found.metric} of {first} and of {second} cannot be told apart {over}: {_signed(mean)}."
+        lead = (
+            f"{title(found.metric)} of {first} and of {second} cannot be told apart {over}: {_signed(mean)}."
+        )
     said = [lead]
     if mean.seeds < 4:
         said.append(f"{count(mean.seeds, found.over)} make an interval that is not to be relied on.")
@@ -80,7 +82,7 @@ def write(found: Comparison, first: str, second: str, path: Path) -> Path:
         StudyError: it cannot be written.
     """
     sentences = answer(found, first, second)
-    title = f"{first} and {second} compared"
+    heading = f"{first} and {second} compared"
     style = (ASSETS / "page.css").read_text(encoding="utf-8")
     policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'"
     picture = (
@@ -96,8 +98,8 @@ def write(found: Comparison, first: str, second: str, path: Path) -> Path:
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        f"<title>{escape(title)}</title>\n<style>\n{style}\n</style>\n</head>\n<body>\n<header>\n"
-        f'<h1>{escape(title)}</h1>\n<p class="answer">{escape(sentences[0])}</p>\n'
+        f"<title>{escape(heading)}</title>\n<style>\n{style}\n</style>\n</head>\n<body>\n<header>\n"
+        f'<h1>{escape(heading)}</h1>\n<p class="answer">{escape(sentences[0])}</p>\n'
         f'<p class="grounds">{escape(" ".join(sentences[1:]))}</p>\n</header>\n<main>\n{picture}\n'
         f"{section('differences', 'Every configuration', body)}\n</main>\n"
         "<footer><p>This file is complete: it opens without a network.</p></footer>\n</body>\n</html>\n"
@@ -113,7 +115,7 @@ def _drawn(found: Comparison) -> str:
     shown = [each for each in shown if math.isfinite(each.interval.low)]
     figure, (axes,) = canvas(1, (7.0, 1.2 + 0.3 * max(1, len(shown))))
     labels = [point(each.config) if each.config else "mean of all" for each in shown]
-    effects(axes, labels, [each.interval for each in shown], 0, f"difference of {found.metric}")
+    effects(axes, labels, [each.interval for each in shown], 0, f"difference of {in_words(found.metric)}")
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=DPI)
     return base64.b64encode(file.getvalue()).decode("ascii")

@@ -48,7 +48,7 @@ def in_percent(axes: Any, decimals: int | None = None) -> None:
     """
     from matplotlib.ticker import PercentFormatter
 
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals, " %"))
 
 
 def caption(figure: "Figure", text: str) -> None:

@@ -66,7 +66,7 @@ class Watch(ThreadingHTTPServer):
 
     def __init__(self, directory: Path, port: int = 0):
         if not 0 <= port < 2**16:
-            raise StudyError(f"`0 <= port < 65536` must hold, but got {port}")
+            raise StudyError(f"Give --port a number from 0 to 65535, not {port}.")
         self.live, self.token = Live(directory), secrets.token_urlsafe(24)
         self.files = _files(str(self.live.manifest["study"]))
         self.reporting = threading.Lock()  # a report takes a while, and memory
@@ -74,8 +74,8 @@ class Watch(ThreadingHTTPServer):
             super().__init__((HOST, port), Handler)
         except OSError as error:
             raise StudyError(
-                f"`port {port} can be listened on` must hold, but got: {error.strerror}; name another, or "
-                f"leave --port out, which takes one that is free"
+                f"Port {port} cannot be listened on: {error.strerror}. Name another, or leave --port out, "
+                f"which takes one that is free."
             ) from error
         self.address = f"http://{HOST}:{self.server_address[1]}/{self.token}/"
 

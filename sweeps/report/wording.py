@@ -102,8 +102,8 @@ def difference(mean: float, low: float, high: float, *, percent: bool = False) -
         ('−1.2 (−2.0 to −0.4)', '+0.500')
         >>> difference(-0.24, -0.478, -0.002)
         '−0.240 (−0.478 to −0.002)'
-        >>> difference(-0.4, -2.0, 1.2), difference(0.0, math.nan, math.nan)
-        ('−0.4 (−2.0 to +1.2)', '0')
+        >>> difference(-0.4, -2.0, 1.2), difference(1e-17, -2.0, 2.0), difference(0.0, math.nan, math.nan)
+        ('−0.4 (−2.0 to +1.2)', '0 (−2 to +2)', '0')
     """
     if math.isnan(mean):
         return "–"
@@ -115,12 +115,14 @@ def difference(mean: float, low: float, high: float, *, percent: bool = False) -
         ends = "" if math.isnan(low) else f" ({low:+.2g} to {high:+.2g})"
         return f"{f'{mean:+#.3g}'.removesuffix('.') if mean else 0}{ends}".replace("-", "−")
     half = (high - low) / 2
+    mean = 0.0 if abs(mean) < 1e-9 * half else mean  # what rounding leaves of nothing
     exponent = math.floor(math.log10(half))
     decimals = max(0, -exponent + (half < 1.5 * 10.0**exponent))
     for _ in range(2):  # what lies on one side of zero is not shown as a zero
         decimals += any(each and not round(each, decimals) for each in (mean, low, high))
     mean = round(mean, decimals) + 0.0  # no "−0.0"
-    return f"{mean:+.{decimals}f} ({low:+.{decimals}f} to {high:+.{decimals}f})".replace("-", "−")
+    said = f"{mean:+.{decimals}f}" if mean else "0"
+    return f"{said} ({low:+.{decimals}f} to {high:+.{decimals}f})".replace("-", "−")
 
 
 def in_words(metric: str) -> str:

@@ -45,6 +45,8 @@ function card(row, other) {
 }
 
 function cardValue(column, row) {
+  const last = column.of === "metric" && column.name === DATA.metric && column.values[row] === null && lastScore(row);
+  if (last) return `${shortNumber(last.value, DATA.metric)} at step ${last.step}`; // of one that was stopped
   if (column.kind === "text" || column.values[row] === null) return cellText(column, row);
   return column.of === "metric" ? shortNumber(column.values[row], column.name) : tickText(column.values[row]);
 }

@@ -124,7 +124,7 @@ function layout(more) {
 // Draws a figure: anew, or with the part of it that was enlarged.
 function draw(id, width, enlarged) {
   const place = document.getElementById(id);
-  if (!place) return;
+  if (!place || !PANELS[id]) return; // the curve of a member's card is its own
   if (!enlarged && !width) delete place.view;
   const made = PANELS[id]();
   const legend = document.querySelector(`.legend[data-for="${id}"]`);

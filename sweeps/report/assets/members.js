@@ -87,27 +87,38 @@ function ranked(labels) {
   return rank;
 }
 
+// What a number lacks behind it for its point to stand under those of the others.
+function lacking(text, most) {
+  const found = text.match(/^-?\d+(\.\d+)?$/);
+  return found ? `.${"0".repeat(most)}`.slice((found[1] || "").length, most) : "";
+}
+
 function showPage() {
   const pages = Math.max(1, Math.ceil(table.order.length / PAGE));
   table.page = Math.min(Math.max(table.page, 0), pages - 1);
   const from = table.page * PAGE;
-  const body = table.order.slice(from, from + PAGE).map((row) => {
+  const shown = table.order.slice(from, from + PAGE);
+  const decimals = DATA.columns.map((column) => column.kind !== "number" ? 0 : Math.max(0,
+    ...shown.map((row) => cellText(column, row).match(/^-?\d+(\.\d+)$/)?.[1].length || 0)));
+  const body = shown.map((row) => {
     const line = document.createElement("tr");
     line.tabIndex = 0;
     line.addEventListener("click", () => openCard(row));
     line.addEventListener("keydown", (event) => { if (event.key === "Enter") openCard(row); });
-    for (const column of DATA.columns) {
+    for (const [place, column] of DATA.columns.entries()) {
       const cell = line.insertCell();
       cell.textContent = cellText(column, row);
       cell.title = cell.textContent;
-      if (column.kind === "number") cell.className = "number";
+      if (column.kind !== "number") continue;
+      cell.className = "number";
+      cell.dataset.tail = lacking(cell.textContent, decimals[place]);
     }
     return line;
   });
   document.querySelector("#members tbody").replaceChildren(...body);
   const last = Math.min(from + PAGE, table.order.length);
-  const said = table.order.length ? `${from + 1} to ${last} of ${table.order.length.toLocaleString("en")}` : "none";
-  document.getElementById("shown").textContent = `Members: ${said}`;
+  const range = table.order.length ? `${from + 1} to ${last} of ${table.order.length.toLocaleString("en")}` : "none";
+  document.getElementById("shown").textContent = `Members: ${range}`;
   document.getElementById("previous").disabled = table.page === 0;
   document.getElementById("next").disabled = table.page >= pages - 1;
   for (const heading of document.querySelectorAll("#members th[data-column]")) {

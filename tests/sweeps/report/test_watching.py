@@ -318,10 +318,10 @@ def test_a_wrong_folder_or_port_is_one_message(directory, capsys, tmp_path):
             ([str(tmp_path / "none")], "is no run directory: there is no manifest.json in it"),
             (
                 [str(directory), "--port", port],
-                f"port {port} can be listened on` must hold, but got: Address already",
+                f"Port {port} cannot be listened on: Address already",
             ),
-            ([str(directory), "--port", "65536"], "0 <= port < 65536` must hold, but got 65536"),
-            ([str(directory), "--port", "-1"], "0 <= port < 65536` must hold, but got -1"),
+            ([str(directory), "--port", "65536"], "a number from 0 to 65535, not 65536"),
+            ([str(directory), "--port", "-1"], "a number from 0 to 65535, not -1"),
         ):
             assert main(["watch", *words]) == 2
             captured = capsys.readouterr()
@@ -330,7 +330,7 @@ def test_a_wrong_folder_or_port_is_one_message(directory, capsys, tmp_path):
 
 def test_a_port_that_is_taken_is_refused(directory):
     with Watch(directory) as server:
-        with pytest.raises(StudyError, match="can be listened on"):
+        with pytest.raises(StudyError, match="cannot be listened on"):
             Watch(directory, server.server_address[1])
 
 

@@ -92,7 +92,7 @@ def test_what_is_said_and_drawn(tmp_path):
     first, second = whole(), moved(whole(), 0.05)
     found = compare(first, second)
     said = page.answer(found, "old", "new")
-    assert said[0].startswith("test/accuracy of new is higher than that of old, which is better: by 0.0")
+    assert said[0].startswith("Test accuracy of new is higher than that of old, which is better: by 0.0")
     assert "over 6 configurations and 8 seeds that both have" in said[0]
     same = page.answer(compare(first, first), "old", "new")
     assert "cannot be told apart" in same[0]
