@@ -4,12 +4,11 @@ import base64
 import io
 import math
 from pathlib import Path
-from typing import Any
 
 from sweeps.report.drawing import canvas, effects
 from sweeps.report.markup import escape, section, table
 from sweeps.report.page import ASSETS
-from sweeps.report.wording import cells, count, in_words, number, point, title
+from sweeps.report.wording import cells, count, difference, in_words, number, point, title
 from sweeps.results.comparison import Comparison, Difference
 from sweeps.store.durable import replace, writing
 
@@ -31,11 +30,10 @@ def answer(found: Comparison, first: str, second: str) -> list[str]:
         direction = "higher" if mean.interval.mean > 0 else "lower"
         good = (mean.interval.mean > 0) == (found.mode == "max")
         lead = f"{title(found.metric)} of {second} is {direction} than that of {first}, which is "
-        lead += f"{'better' if good else 'worse'}: by {_signed(mean, abs(mean.interval.mean))}, {over}."
+        lead += f"{'better' if good else 'worse'}: by {_size(mean)}, {over}."
     else:
-        lead = (
-            f"{title(found.metric)} of {first} and of {second} cannot be told apart {over}: {_signed(mean)}."
-        )
+        lead = f"{title(found.metric)} of {first} and of {second} cannot be told apart {over}: "
+        lead += f"{difference(*mean.interval)}."
     said = [lead]
     if mean.seeds < 4:
         said.append(f"{count(mean.seeds, found.over)} make an interval that is not to be relied on.")
@@ -125,18 +123,13 @@ def _cells(each: Difference, over: str) -> list[str]:
     interval = each.interval
     if not each.seeds:
         return ["–", "–", "0", "–", f"no common {over}"]
-    between = "–" if math.isnan(interval.low) else f"{interval.low:+.4g} to {interval.high:+.4g}"
+    mean, _, between = difference(*interval).partition(" (")
     smallest = "–" if math.isnan(each.smallest) else number(each.smallest)
-    return [f"{interval.mean:+.4g}", between, str(each.seeds), smallest, "*" if each.told else ""]
+    return [mean, between.rstrip(")") or "–", str(each.seeds), smallest, "*" if each.told else ""]
 
 
-def _signed(each: Difference, mean: Any = None) -> str:
-    interval = each.interval
-    said = f"{interval.mean:+.4g}" if mean is None else f"{mean:.4g}"
-    if math.isnan(interval.low):
-        return said
-    low, high = interval.low, interval.high
-    if mean is not None and interval.mean < 0:
-        low, high = -high, -low
-    sign = "+" if mean is None else ""
-    return f"{said} ({low:{sign}.4g} to {high:{sign}.4g})"
+def _size(each: Difference) -> str:
+    """How large a difference is, whichever way it goes."""
+    mean, low, high = each.interval
+    said = difference(mean, low, high) if mean > 0 else difference(-mean, -high, -low)
+    return said.replace("+", "")

@@ -105,7 +105,7 @@ def gather(results: Results, columns_of: Any) -> Study:
 
 def against_fields(study: Study) -> Part | None:
     """The metric against each swept field."""
-    if not study.axes or not study.ended:
+    if all(len(axis.labels) == 1 for axis in study.axes) or not study.ended:
         return None
     heading = f"{title(study.metric)} against {listing(study.fields)}"
     if study.alone:

@@ -38,7 +38,8 @@ def question(results: Results) -> str:
     after = f"after {most}{count(manifest['steps'], 'step')}"
     if manifest.get("select") == "best":
         after = f"at the best evaluation within {count(manifest['steps'], 'step')}"
-    if not swept:
+    one = all(len(results.members[field].unique()) == 1 for field in swept)
+    if one and not (swept and is_evolved(manifest)):
         return f"What is the {metric} {after}?"
     return f"Which {listing(swept)} {'give' if len(swept) > 1 else 'gives'} the {extreme} {metric} {after}?"
 
@@ -63,11 +64,12 @@ def answer(results: Results, rows: list[Configuration]) -> list[str]:
     best, winner, metric = results.best(), rows[0], results.manifest["metric"]
     evolved, said = is_evolved(results.manifest), _figures(results, best)
     lost = _lost(results.on_fresh_seeds(winner) or winner)
-    if results.swept:
+    if results.swept and (evolved or len(rows) > 1):
         way = " at the end of its schedule" if evolved else ""
         first = f"{point(best.config, symbols=True)} is best{way} ({said} {in_words(metric)}{lost})"
     else:
         first = f"{title(metric)} is {said}{lost}"
+        first += f" at {point(best.config, symbols=True)}" if results.swept else ""
     sentences = [f"{first}{_ties(results, rows)}{_uncompared(results, rows)}."]
     if results.manifest.get("select") == "best":
         sentences.append(f"Each member is taken {scored_at(results.manifest)}.")

@@ -37,6 +37,14 @@ function curveMode(mean) {
   return mean.filter((value) => value !== null).length > 1 ? "lines" : "lines+markers";
 }
 
+// The axis, and in the legend which curves lie nowhere on it.
+function axisOfCurves(name, values, legend, means) {
+  const made = fixedAxis(name, values), laid = (value) => (made.type === "log" ? Math.log10(value) : value);
+  const seen = (value) => value !== null && made.range[0] <= laid(value) && laid(value) <= made.range[1];
+  legend.forEach((entry, place) => { if (made.range && !means[place].some(seen)) entry.label += ", beyond the axis"; });
+  return made;
+}
+
 function curvesPanel() {
   const curves = DATA.curves;
   const names = Object.keys(curves.metrics);
@@ -71,7 +79,7 @@ function curvesPanel() {
     (last ? whole : partial).push(...found.mean[place], ...low, ...high);
     legend.push({ label: `${configuration.label} (rank ${configuration.rank})`, color, dash });
   });
-  const yaxis = fixedAxis(name, whole.length ? whole : partial);
+  const yaxis = axisOfCurves(name, whole.length ? whole : partial, legend, ordered.map((place) => found.mean[place]));
   return {
     traces, legend: legend.length > ON_LIGHT.length ? [legend[0], legend[legend.length - 1]] : legend,
     layout: layout({ xaxis: axis("Training steps"), yaxis, height: 420 }),

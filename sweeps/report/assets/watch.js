@@ -138,10 +138,10 @@ function growingCurves() {
     legend.push({ label: `${label} (rank ${rank})`, color, dash });
   });
   // The axis is that of those that are furthest: what was stopped early may be far from them.
-  const reached = ahead.length ? ahead : behind;
+  const yaxis = axisOfCurves(name, ahead.length ? ahead : behind, legend, chosen.map((place) => found.mean[place]));
   return {
     traces, legend: many ? [legend[0], legend[legend.length - 1]] : legend,
-    layout: layout({ xaxis: axis("Training steps"), yaxis: fixedAxis(name, reached), height: 420 }),
+    layout: layout({ xaxis: axis("Training steps"), yaxis, height: 420 }),
   };
 }
 

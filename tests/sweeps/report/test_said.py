@@ -6,8 +6,17 @@ import numpy as np
 import pyarrow as pa
 
 from sweeps.report.page import document
+from sweeps.report.sentence import answer, question
 from sweeps.results.results import Results
 from tests.sweeps.synthetic_runs import run_of
+
+
+def test_one_configuration_is_not_the_best_of_one():
+    results = run_of({"alpha": "grid(0.1)"}, 6, levels={"alpha": [0.1]})
+    assert question(results) == "What is the test accuracy after 100 steps?"
+    (first, *_) = answer(results, results.configurations())
+    assert re.fullmatch(r"Test accuracy is 9\d\.\d ± 0\.\d % at α = 0\.1\.", first)
+    assert 'id="against-0"' not in document(results)
 
 
 def test_no_dead_unit_is_a_sentence():

@@ -208,7 +208,7 @@ def test_a_run_under_way_is_shown_before_anything_is_committed(whole, directory)
         now = state(server)
         assert now["heading"] == "Training: 12 %, 0:14 left" and now["rate"] == "6 member-steps a second"
         assert now["counts"] == {"running": 4, "pending": len(rows) - 4} and now["points"] == [[12, 0.625, 3]]
-        assert now["best"].startswith("test/accuracy 0.625 at step 3, mean of 2 seeds: alpha=")
+        assert now["best"].startswith("62.5 % test accuracy at step 3, mean of 2 seeds: alpha=")
         assert now["workers"][0][0] == "worker-1" and now["workers"][0][3] == "3/6"
         # What a chunk was evaluated to until its checkpoint is drawn with it.
         values = {"test/accuracy": np.array([0.1, 0.2, 0.3, 0.4])}
@@ -356,3 +356,14 @@ def test_ctrl_c_ends_it_with_one_line(directory):
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130 and out == "" and err.strip() == "sweeps watch: stopped"
+
+
+def test_an_end_is_seen_while_the_tables_are_not_read(directory, monkeypatch):
+    monkeypatch.setattr(live, "REST", 1e9)  # they were long to read
+    with served(directory) as server:
+        with locked(directory) as lock:
+            lock.say({"phase": "planning"})
+            assert state(server)["state"] == "running"
+            lock.say({"phase": "compiling"})
+            assert state(server)["heading"] == "Compiling"
+        assert state(server)["state"] == "stopped"
