@@ -1,11 +1,13 @@
 """Settings for every test: two XLA devices on any machine, strict shapes, and one cache of programs."""
 
+import gc
 import os
 import shutil
 import signal
 import tempfile
 
 import jax
+import pytest
 from hypothesis import settings
 
 # Sharding is tested everywhere, so every test process sees more than one device. It must be set
@@ -29,6 +31,20 @@ def pytest_configure(config):
         os.environ[CACHE] = tempfile.mkdtemp(prefix="lrelu-jax-programs-")
     jax.config.update("jax_compilation_cache_dir", os.environ[CACHE])
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+def pytest_collection_finish():
+    """What is imported by now stays until the end, so nobody looks through it for garbage."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_power_failure():
+    """Nothing waits for the disk: a process that is killed loses nothing of what it wrote before."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "fsync", lambda descriptor: None)
+        yield
 
 
 def pytest_unconfigure(config):
