@@ -34,9 +34,10 @@ def pytest_configure(config):
 
 
 def pytest_collection_finish():
-    """What is imported by now stays until the end, so nobody looks through it for garbage."""
+    """What is imported by now stays until the end, so nobody looks through it for garbage, nor often."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -45,6 +46,21 @@ def no_power_failure():
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(os, "fsync", lambda descriptor: None)
         yield
+
+
+@pytest.fixture(scope="module")
+def compiled_quickly():
+    """Programs that run a few times are not worth XLA's effort, where rounding is not the subject.
+
+    As long as tests of a file run, in the processes that they begin too; nothing compiled so is left for
+    others.
+    """
+    jax.config.update("jax_disable_most_optimizations", True)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+        yield
+    jax.config.update("jax_disable_most_optimizations", False)
+    jax.clear_caches()
 
 
 def pytest_unconfigure(config):

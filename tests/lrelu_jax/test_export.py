@@ -10,6 +10,8 @@ from flax import nnx
 
 from lrelu_jax import ELU, LeakyReLU, PReLU, ReLU, RReLU, elu, export, leaky_relu, linen, prelu, relu, rrelu
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
 FUNCTIONS = {
     "relu": relu,
     "leaky_relu": leaky_relu,
