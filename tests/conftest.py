@@ -1,11 +1,13 @@
 """Settings for every test: two XLA devices on any machine, strict shapes, and one cache of programs."""
 
+import gc
 import os
 import shutil
 import signal
 import tempfile
 
 import jax
+import pytest
 from hypothesis import settings
 
 # Sharding is tested everywhere, so every test process sees more than one device. It must be set
@@ -29,6 +31,36 @@ def pytest_configure(config):
         os.environ[CACHE] = tempfile.mkdtemp(prefix="lrelu-jax-programs-")
     jax.config.update("jax_compilation_cache_dir", os.environ[CACHE])
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+def pytest_collection_finish():
+    """What is imported by now stays until the end, so nobody looks through it for garbage, nor often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_power_failure():
+    """Nothing waits for the disk: a process that is killed loses nothing of what it wrote before."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
+@pytest.fixture(scope="module")
+def compiled_quickly():
+    """Programs that run a few times are not worth XLA's effort, where rounding is not the subject.
+
+    As long as tests of a file run, in the processes that they begin too; nothing compiled so is left for
+    others.
+    """
+    jax.config.update("jax_disable_most_optimizations", True)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+        yield
+    jax.config.update("jax_disable_most_optimizations", False)
+    jax.clear_caches()
 
 
 def pytest_unconfigure(config):

@@ -1,5 +1,6 @@
 """What a run is: the study as it was asked for, by what it was run, and how it was planned."""
 
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -173,9 +174,15 @@ def fingerprint(asked: Mapping[str, Any], digests: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps([said, digests], sort_keys=True).encode()).hexdigest()
 
 
+@functools.cache
+def _version(package: str) -> str:
+    """Every chunk says some, and each takes milliseconds to find."""
+    return importlib.metadata.version(package)
+
+
 def versions() -> dict[str, str]:
     """The versions of Python and of the packages that matter."""
-    found = {package: importlib.metadata.version(package) for package in PACKAGES}
+    found = {package: _version(package) for package in PACKAGES}
     return {"python": platform.python_version(), **found}
 
 
@@ -200,7 +207,7 @@ def setting(mesh: Any, loop: str, per_device: int) -> dict[str, Any]:
         "members_per_device": per_device,
         "loop": loop,
         "threads": cpu_cores(),
-        **{package: importlib.metadata.version(package) for package in NUMERICAL},
+        **{package: _version(package) for package in NUMERICAL},
         **jax_settings(),
     }
 

@@ -13,6 +13,8 @@ from flax.nnx import bridge
 from lrelu_jax import ELU, LeakyReLU, PReLU, ReLU, RReLU, elu, leaky_relu, linen, prelu, relu, rrelu
 from lrelu_jax.diagnostics import UnitCounts, count_units, dead_units, merge, unit_counts
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
 
 class MLP(nnx.Module):
     def __init__(self, rngs, widths=(3, 16, 8), act=ReLU):
@@ -97,7 +99,8 @@ def check(report, inputs):
 
 def batches(*shape):
     sizes = (7, 7, 3)  # the last one short
-    return [jax.random.normal(jax.random.key(i), (n, *shape)) for i, n in enumerate(sizes)]
+    random = np.random.default_rng(0)
+    return [jnp.asarray(random.normal(size=(size, *shape)), jnp.float32) for size in sizes]
 
 
 @pytest.mark.parametrize("act", [ReLU, PReLU])
@@ -121,7 +124,8 @@ def test_channels_of_a_cnn_are_its_units_and_a_shared_rectifier_is_reported_per_
     data = batches(6, 6, 3)
     reports = dead_units(model, data)
     assert list(reports) == ["act", "act (call 2)"]
-    channels = [nnx.jit(lambda model, x: model.norm(model.conv(x)))(model, x) for x in data]
+    normed = nnx.jit(lambda model, x: model.norm(model.conv(x)))
+    channels = [normed(model, x) for x in data]
     check(reports["act"], channels)
     check(reports["act (call 2)"], [model.head(relu(x).mean((1, 2))) for x in channels])
     assert reports["act"].never_positive.tolist() == [False, True, False, False]
@@ -195,7 +199,7 @@ def test_counting_leaves_the_model_as_it_was():
     assert type(model.act) is ReLU
 
 
-@pytest.mark.parametrize(("width", "layers"), [(2, 5), (3, 10)])
+@pytest.mark.parametrize(("width", "layers"), [(2, 5), pytest.param(3, 10, marks=pytest.mark.models)])
 def test_dead_networks_are_as_frequent_as_the_theory_says(width, layers):
     networks = 20_000
 
@@ -248,14 +252,13 @@ def test_counts_merge_across_batches_and_devices():
         .at[0]
         .set(jnp.array([0.0, -0.0, jnp.nan, jnp.inf, 1e-40]))
     )
-    whole = count_units(x)
-    assert (
-        merge(count_units(x[:3]), count_units(x[3:5]), count_units(x[5:])).positive.tolist()
-        == whole.positive.tolist()
-    )
+    count = jax.jit(count_units)
+    whole = count(x)
+    parts = [count(part) for part in jnp.split(x, (3, 5))]
+    assert merge(*parts).positive.tolist() == whole.positive.tolist()
     assert whole.zero.tolist() == [1, 1, 0, 0, 0]
     assert whole.non_finite.tolist() == [0, 0, 1, 1, 0]
-    assert whole.positive[4] == count_units(x[1:]).positive[4] + 1
+    assert whole.positive[4] == count(x[1:]).positive[4] + 1
     mesh = jax.make_mesh((2,), ("batch",), axis_types=(jax.sharding.AxisType.Auto,))
     summed = jax.shard_map(
         lambda x: jax.lax.psum(count_units(x), "batch"), mesh=mesh, in_specs=jax.P("batch"), out_specs=jax.P()
@@ -414,7 +417,13 @@ VMAPS = {
 
 
 @pytest.mark.parametrize(
-    "act", [ReLU(), relu, nnx.relu, nnx.leaky_relu], ids=["module", "own", "relu", "leaky"]
+    "act",
+    [
+        pytest.param(ReLU(), id="module"),
+        pytest.param(relu, id="own", marks=pytest.mark.models),
+        pytest.param(nnx.relu, id="relu"),
+        pytest.param(nnx.leaky_relu, id="leaky", marks=pytest.mark.models),
+    ],
 )
 @pytest.mark.parametrize("layout", VMAPS)
 def test_units_are_told_wherever_vmap_puts_them(layout, act):

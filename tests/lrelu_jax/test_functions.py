@@ -180,13 +180,19 @@ def test_elu_and_its_derivative_are_rounded_right_at_every_negative_16_bit_numbe
 @pytest.mark.parametrize("subgradient", SUBGRADIENTS)
 def test_relu_is_leaky_relu_of_slope_0_in_value_and_derivative(dtype, subgradient):
     with precision(dtype):
+        options = {"subgradient": subgradient}
+
+        @jax.jit
+        def both(x, *alpha):
+            """Without a slope those of relu, else those of leaky_relu, of this slope and of a constant 0."""
+            if not alpha:
+                return relu(x, **options), slopes(relu, x, **options)
+            each = [(leaky_relu(x, a, **options), slopes(leaky_relu, x, a, **options)) for a in (0, *alpha)]
+            return [*each[0], *each[1]]
+
         x = special(dtype)
-        for alpha in (0, jnp.zeros(())):
-            same_bits(leaky_relu(x, alpha, subgradient=subgradient), relu(x, subgradient=subgradient))
-            same_bits(
-                slopes(leaky_relu, x, alpha, subgradient=subgradient),
-                slopes(relu, x, subgradient=subgradient),
-            )
+        for mine, expected in zip(both(x, jnp.zeros(())), 2 * both(x), strict=True):
+            same_bits(mine, expected)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
@@ -240,8 +246,9 @@ def test_the_derivative_at_both_zeros_is_the_chosen_one(function, left, dtype):
     with precision(dtype):
         zeros = jnp.array([0.0, -0.0], dtype)
         sides = {"left": left, "right": 1.0, "midpoint": (left + 1) / 2, 0.125: 0.125, -3: -3.0, 0: 0.0}
-        for subgradient, expected in sides.items():
-            same_bits(slopes(function, zeros, subgradient=subgradient), np.full(2, expected, zeros.dtype))
+        found = jax.jit(lambda x: [slopes(function, x, subgradient=side) for side in sides])(zeros)
+        for slope, expected in zip(found, sides.values(), strict=True):
+            same_bits(slope, np.full(2, expected, zeros.dtype))
 
 
 def test_left_is_the_default():
@@ -467,7 +474,12 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+SAME_RULES = ("leaky_relu, right", "rrelu, evaluation")  # as another case, up to numbers
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.models if name in SAME_RULES else ()) for name in CASES]
+)
 def test_derivatives_agree_with_differences_to_third_order(name):
     # PyTorch's RReLU gradient was wrong unseen, since its check ran in evaluation: here it trains, on a
     # fixed key.

@@ -5,6 +5,7 @@ sentences, for a slip: Config has no field "alhpa". Did you mean "alpha"?
 """
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,13 +91,13 @@ def raises(path: Path) -> Iterator[tuple[ast.Raise, dict[str, list[ast.expr]]]]:
     tree = ast.parse(path.read_text())
     functions, seen = known_in(tree), set[ast.Raise]()
     for scope in reversed([tree, *(node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))]):
-        known = dict(functions)
-        for node in ast.walk(scope):
+        known, inside = dict(functions), list(ast.walk(scope))
+        for node in inside:
             if isinstance(node, ast.Assign) and isinstance(node.value, ast.JoinedStr | ast.Constant):
                 for target in node.targets:
                     if isinstance(target, ast.Name):
                         known[target.id] = [*known.get(target.id, []), node.value]
-        for node in ast.walk(scope):
+        for node in inside:
             if isinstance(node, ast.Raise) and node not in seen:  # the innermost function's
                 seen.add(node)
                 yield node, known
@@ -121,34 +122,42 @@ def collected() -> list[Message]:
     return sorted(found)
 
 
-MESSAGES = collected()
-SAID = [
-    each
-    for each in MESSAGES
-    if each.kind not in FRAGMENTS
-    and not each.text.startswith(tuple(PARTS))
-    and not (HOLE in each.text and not re.search("[a-z]", each.text))  # made of others
-]
+@functools.cache
+def messages() -> list[Message]:
+    """All of them, collected once and where they are read alone: that takes seconds."""
+    return collected()
 
 
-def listed(messages: list[Message]) -> str:
-    return "\n".join(f"{each.where}: {each.kind}: {each.text}" for each in messages)
+@functools.cache
+def whole() -> list[Message]:
+    """What somebody reads as it stands."""
+    return [
+        each
+        for each in messages()
+        if each.kind not in FRAGMENTS
+        and not each.text.startswith(tuple(PARTS))
+        and not (HOLE in each.text and not re.search("[a-z]", each.text))  # made of others
+    ]
+
+
+def listed(found: list[Message]) -> str:
+    return "\n".join(f"{each.where}: {each.kind}: {each.text}" for each in found)
 
 
 def test_there_are_many_messages_and_the_exceptions_are_some_of_them():
-    assert len(SAID) > 300 and len({each.where.partition(":")[0] for each in SAID}) > 70
-    assert set(FRAGMENTS) <= {each.kind for each in MESSAGES}
-    assert not [part for part in PARTS if not any(each.text.startswith(part) for each in MESSAGES)]
+    assert len(whole()) > 300 and len({each.where.partition(":")[0] for each in whole()}) > 70
+    assert set(FRAGMENTS) <= {each.kind for each in messages()}
+    assert not [part for part in PARTS if not any(each.text.startswith(part) for each in messages())]
 
 
 def test_whatever_is_raised_has_a_message():
-    assert not (wrong := [each for each in SAID if not each.text]), listed(wrong)
+    assert not (wrong := [each for each in whole() if not each.text]), listed(wrong)
 
 
 def test_a_message_says_what_must_hold_or_is_sentences():
     """Which end in a full stop, a question mark, or what somebody else says after a colon."""
     wrong = []
-    for each in SAID:
+    for each in whole():
         sentences = re.search(rf"[.?]$|: {HOLE}+$", each.text)
         stopped = each.text.endswith(".") and ". " not in each.text
         if not (stopped or sentences if not re.search(RULE, each.text) else not stopped):
@@ -157,7 +166,7 @@ def test_a_message_says_what_must_hold_or_is_sentences():
 
 
 def test_a_rule_says_what_it_got_or_what_to_do():
-    wrong = [each for each in SAID if "` must " in each.text and not re.search("but |; |: ", each.text)]
+    wrong = [each for each in whole() if "` must " in each.text and not re.search("but |; |: ", each.text)]
     assert not wrong, listed(wrong)
 
 
@@ -178,20 +187,20 @@ CODE = r"""[\w.`'"-]*[=(/{\[@_][^ ]*(?: [^ ]*[)\]}])?|--[\w-]+|\w+(?:[.:]\w+)+""
 )
 def test_prose_is_clean(pattern, example):
     assert re.search(pattern, example)
-    wrong = [each for each in SAID if re.search(pattern, re.sub(CODE, HOLE, each.text))]
+    wrong = [each for each in whole() if re.search(pattern, re.sub(CODE, HOLE, each.text))]
     assert not wrong, listed(wrong)
 
 
 def test_values_are_filled_in():
     """`{name}` in a text that is not an f-string."""
-    wrong = [each for each in MESSAGES if re.search(r"\{[a-z_]+(?:[.\[(:!][^}']*)?\}", each.text)]
+    wrong = [each for each in messages() if re.search(r"\{[a-z_]+(?:[.\[(:!][^}']*)?\}", each.text)]
     assert not wrong, listed(wrong)
 
 
 def test_quotes_and_brackets_are_closed():
     wrong = [
         each
-        for each in SAID
+        for each in whole()
         if each.text.count("`") % 2
         or each.text.count('"') % 2
         or any(each.text.count(one) != each.text.count(other) for one, other in ("()", "[]"))
@@ -200,7 +209,7 @@ def test_quotes_and_brackets_are_closed():
 
 
 def test_no_message_is_long():
-    assert not (wrong := [each for each in SAID if len(each.text.replace(HOLE, "")) > MOST]), listed(wrong)
+    assert not (wrong := [each for each in whole() if len(each.text.replace(HOLE, "")) > MOST]), listed(wrong)
 
 
 def test_parts_of_a_text_have_a_space_between_them():
@@ -217,4 +226,4 @@ def test_parts_of_a_text_have_a_space_between_them():
 
 
 if __name__ == "__main__":
-    print(listed(MESSAGES))
+    print(listed(messages()))

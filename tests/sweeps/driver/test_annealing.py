@@ -63,7 +63,7 @@ def study(**changes: Any) -> sweeps.Study:
     return sweeps.Study(**(arguments | changes))
 
 
-@pytest.mark.parametrize("loop", ["inline", "processes"])
+@pytest.mark.parametrize("loop", ["inline", pytest.param("processes", marks=pytest.mark.durable)])
 def test_a_linear_fall_is_that_of_a_counter_in_the_state(loop, tmp_path):
     if loop == "processes":
         found = sweeps.run(study(), out=tmp_path / "run", executor="processes", **OPTIONS)
@@ -76,13 +76,28 @@ def test_a_linear_fall_is_that_of_a_counter_in_the_state(loop, tmp_path):
     assert not np.allclose(own.final(), found.filter(learning_rate="Cosine").final(), rtol=1e-3)
 
 
-@pytest.mark.parametrize("spans", [1, 3, 6])
-@pytest.mark.parametrize("options", [
-    {},
-    {"schedule": "halving(min_steps=4)"},
-    {"schedule": "pbt(every=4)"},
-    {"search": sweeps.tpe(points_per_batch=4), "schedule": "early_stopping(patience=1)"},
-], ids=["alone", "halving", "pbt", "tpe"])  # fmt: skip
+STOPPED: dict[str, dict[str, Any]] = {
+    "alone": {},
+    "halving": {"schedule": "halving(min_steps=4)"},
+    "pbt": {"schedule": "pbt(every=4)"},
+    "tpe": {"search": sweeps.tpe(points_per_batch=4), "schedule": "early_stopping(patience=1)"},
+}
+
+
+# By default at each of three moments without a schedule, and at one with each.
+@pytest.mark.parametrize(
+    ("options", "spans"),
+    [
+        pytest.param(
+            options,
+            spans,
+            id=f"{name}-{spans}",
+            marks=() if name == "alone" or spans == 3 else pytest.mark.durable,
+        )
+        for name, options in STOPPED.items()
+        for spans in (1, 3, 6)
+    ],
+)
 def test_a_stop_changes_nothing(options, spans, interrupted, tmp_path):
     space = SAMPLED | {"seed": [0]} if options.get("schedule") == "pbt(every=4)" else SAMPLED
     own = study(space=space, samples=8)

@@ -106,6 +106,7 @@ def test_a_confirmation_that_was_stopped_goes_on(confirmed, tmp_path, monkeypatc
     assert results.confirmation.metrics.equals(confirmed.confirmation.metrics)
 
 
+@pytest.mark.durable
 def test_workers_follow_the_schedule_too(confirmed, tmp_path):
     results = sweeps.run(study(), out=tmp_path / "run", executor="processes", **PBT, **OPTIONS)
     assert found_schedule(results) == found_schedule(confirmed)

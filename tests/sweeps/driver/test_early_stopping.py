@@ -172,6 +172,7 @@ def test_a_run_that_was_stopped_goes_on_with_the_same_decisions(tmp_path, interr
     assert str(results.metrics.to_pylist()) == str(expected.metrics.to_pylist())  # NaN among them
 
 
+@pytest.mark.durable
 def test_workers_stop_the_same_members(tmp_path):
     pytest.importorskip("cloudpickle")
     options = {"schedule": "early_stopping(patience=2)", "executor": "processes"}

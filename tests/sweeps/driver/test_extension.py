@@ -260,6 +260,7 @@ def test_a_stopped_run_is_extended(tmp_path, interrupted, spans):
     assert_extended(directory, before, results.filter(alpha=ALPHAS), whole)
 
 
+@pytest.mark.durable
 def test_an_extension_that_was_killed_goes_on(run_of, tmp_path):
     study = plain.study(space=TWO)
     whole = sweeps.run(plain.study(space=FOUR), **OPTIONS)
@@ -304,6 +305,7 @@ def test_members_that_fail_are_alone(run_of, monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux alone")
+@pytest.mark.durable
 @pytest.mark.xdist_group("processes")
 def test_processes_extend_it(run_of):
     study = plain.study(space=TWO)

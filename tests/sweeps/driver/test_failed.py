@@ -220,8 +220,13 @@ def test_a_run_of_which_no_member_can_be_trained_says_so(fault, tmp_path, out):
         assert counted(sweeps.resume(tmp_path / out, study, progress=False)) == {"done": 4}
 
 
+def named(name):
+    """A schedule's name; hyperband is brackets of halving, and runs with `-m durable`."""
+    return pytest.param(name, marks=pytest.mark.durable if name == "hyperband" else ())
+
+
 @pytest.mark.parametrize("after", [0, 6], ids=["early", "late"])
-@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("name", [named(name) for name in SCHEDULES])
 def test_schedules_rank_what_failed_last_and_decide_anew_when_it_can_be_trained(
     raising, tmp_path, name, after
 ):
@@ -270,10 +275,10 @@ def test_a_search_that_learns_is_told_of_failures_and_asks_anew_when_they_are_go
 
 
 @pytest.mark.parametrize("gone", [False, True], ids=["there", "gone"])
-@pytest.mark.parametrize("schedule", [None, *SCHEDULES.values()])
-def test_a_run_with_failures_that_was_stopped_goes_on(raising, tmp_path, monkeypatch, schedule, gone):
+@pytest.mark.parametrize("name", [None, *(named(name) for name in SCHEDULES)])
+def test_a_run_with_failures_that_was_stopped_goes_on(raising, tmp_path, monkeypatch, name, gone):
     study = faulty.study(space=WIDE)
-    options = {"schedule": schedule, **NARROW}
+    options = {"schedule": name and SCHEDULES[name], **NARROW}
     expected = sweeps.run(study, **options)
     whole = None
     shown, chunk = [], Display.chunk

@@ -190,6 +190,7 @@ def test_workers_cut_the_data_alike(tmp_path, whole):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux alone")
+@pytest.mark.durable
 @pytest.mark.xdist_group("processes")
 def test_workers_take_steps_of_all_that_a_fold_leaves(tmp_path):
     study = study_of(trial=plain.trial, steps=5)

@@ -217,6 +217,7 @@ def test_a_stopped_run_is_given_more_steps(tmp_path, interrupted, spans):
     assert before.items() <= files(directory).items()
 
 
+@pytest.mark.durable
 def test_more_steps_that_were_killed_go_on(run_of, tmp_path):
     study = plain.study(space=SPACE)
     whole = sweeps.run(longer(study), out=tmp_path / "whole", **KEPT)

@@ -8,6 +8,7 @@ import pytest
 import sweeps
 from sweeps.engine import program as execute
 from sweeps.engine.examples import example_batch
+from sweeps.engine.programs import program_of
 from sweeps.errors import StudyError
 from sweeps.members.population import populate, traced_columns
 from tests.sweeps.alone import ROOT, train_alone
@@ -17,7 +18,7 @@ from tests.sweeps.population_of_mlps import small_study, small_trial
 def start(study, devices=None, width=None, loop="scan"):
     population = populate(study, None, ROOT)
     mesh = execute.make_mesh(devices or jax.devices()[:1])
-    program = execute.build(study, population.statics[0], mesh, loop)
+    program = program_of(study, population.statics[0], mesh, loop, None)
     ids = np.resize(np.arange(len(population)), width or len(population))
     members = execute.place_members(mesh, traced_columns(population, ids), population.seeds[ids])
     root, train, evaluation = execute.place_data(
@@ -67,7 +68,7 @@ def test_where_a_member_stands_does_not_change_its_bits():
 
 
 def test_the_compiled_program_holds_no_collective():
-    _, program, members, carry, root, data, evaluation = start(small_study(), jax.devices()[:2], width=10)
+    _, program, members, carry, root, data, evaluation = start(small_study(), jax.devices()[:2], width=12)
     advance = program.advance.lower(root, members, carry, data, 0, 1).compile().as_text()
     evaluate = program.evaluate.lower(members, carry, evaluation, 1).compile().as_text()
     assert "while" in advance and "num_partitions=2" in advance + evaluate
@@ -158,11 +159,18 @@ def test_a_metric_must_be_a_scalar():
         sweeps.run(small_study(trial=trial), progress=False)
 
 
-@pytest.mark.parametrize("batches", ["shared", "per_seed"])
-@pytest.mark.parametrize("loop", ["map", "host"])
+@pytest.mark.parametrize(
+    ("loop", "batches"),
+    [
+        ("map", "shared"),
+        ("host", "per_seed"),
+        pytest.param("map", "per_seed", marks=pytest.mark.models),
+        pytest.param("host", "shared", marks=pytest.mark.models),
+    ],
+)
 def test_every_loop_is_the_same_training(loop, batches):
     study = small_study(batches=batches, steps=10)
-    scanned, others = (train(study, jax.devices()[:2], 10, mode) for mode in ("scan", loop))
+    scanned, others = (train(study, jax.devices()[:2], 12, mode) for mode in ("scan", loop))
     for one, other in zip(scanned[1], others[1], strict=True):
         # Other fusions of the same float32 arithmetic, ten steps on.
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)

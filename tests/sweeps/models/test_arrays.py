@@ -4,9 +4,6 @@ import dataclasses
 import math
 import os
 import signal
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -34,7 +31,13 @@ def key_of(*path: int) -> jax.Array:
     return key
 
 
-@pytest.mark.parametrize("kind", [lambda array: array, nnx.data], ids=["plain", "data"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(lambda array: array, id="plain"),
+        pytest.param(nnx.data, id="data", marks=pytest.mark.models),
+    ],
+)
 def test_random_fourier_features_learn_as_in_plain_flax(kind):
     study = study_of(lambda config, rngs: Features(config, rngs, kind), 300, space={})
     # evaluation after every fourth step would be all the compiled program's time
@@ -137,7 +140,7 @@ SCHEDULES = {
 }
 
 
-@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("name", ["none", "pbt", pytest.param("halving", marks=pytest.mark.models)])
 def test_plain_arrays_are_as_good_as_variables_under_every_schedule(name, tmp_path):
     """With members that diverge, among others."""
     rates = [0.01, 0.02, 0.03, 1e30] if name != "pbt" else sweeps.log_uniform(1e-3, 1e-1)
@@ -178,16 +181,9 @@ def test_plain_arrays_survive_an_interruption(tmp_path, monkeypatch):
 
 
 def test_plain_arrays_are_the_same_in_workers(tmp_path):
-    place = Path(fourier_features.__file__)
-    words = ["run", f"{place}:plain", "--executor", "processes", "--members-per-chunk", "2", "--quiet"]
-    program = "import sys; from sweeps.cli.main import main; sys.exit(main(sys.argv[1:]))"
-    done = subprocess.run(
-        [sys.executable, "-c", program, *words, "--out", str(tmp_path / "run")],
-        capture_output=True, text=True, check=False, cwd=place.parents[2],
-        env=os.environ | {"PYTHONPATH": str(place.parents[2])},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert_same(sweeps.load(tmp_path / "run"), sweeps.run(study_of(of_variables), progress=False))
+    options: dict[str, Any] = {"members_per_chunk": 2, "progress": False}
+    found = sweeps.run(fourier_features.plain, out=tmp_path / "run", executor="processes", **options)
+    assert_same(found, sweeps.run(study_of(of_variables), **options))
 
 
 def in_a_function(config: Config, rngs: nnx.Rngs) -> nnx.Module:

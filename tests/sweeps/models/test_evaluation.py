@@ -246,15 +246,16 @@ class LinenRecurrent(nn.Module):
         return nn.Dense(2)(jnp.asarray(nn.RNN(nn.GRUCell(3))(x))[:, -1])
 
 
+# Some change in evaluation, the others are transformed; more of both run with `-m models`.
 KINDS = [
-    Bidirectional,
-    WeightNormed,
-    Spectral,
     Remat,
     Scanned,
     Sowing,
     Counting,
-    lambda config, rngs: LinenRecurrent(),
+    *(
+        pytest.param(kind, marks=pytest.mark.models)
+        for kind in (Bidirectional, WeightNormed, Spectral, lambda config, rngs: LinenRecurrent())
+    ),
 ]
 
 

@@ -76,8 +76,23 @@ PADDED_AND_DILATED = [
 ]
 
 
-@pytest.mark.parametrize("strides", [(1, 1), (2, 3)])
-@pytest.mark.parametrize("padding, lhs_dilation, rhs_dilation", PADDED_AND_DILATED)
+STRIDES = [(1, 1), (2, 3)]
+
+
+def default(case, runs):
+    """A parameter that is always run, or with `-m models` alone."""
+    return pytest.param(*case, marks=() if runs else pytest.mark.models)
+
+
+# By default each padding and dilation runs with one of the strides.
+@pytest.mark.parametrize(
+    "strides, padding, lhs_dilation, rhs_dilation",
+    [
+        default((strides, *case), (number + place) % 2 == 0)
+        for number, case in enumerate(PADDED_AND_DILATED)
+        for place, strides in enumerate(STRIDES)
+    ],
+)
 def test_value_and_both_gradients_equal_those_of_jax(strides, padding, lhs_dilation, rhs_dilation):
     groups, features = (1, 6) if strides == (1, 1) else (2, 20)
     lhs, rhs = draw(0, (3, 9, 8, 4), (3, 2, 4 // groups, features))
@@ -96,16 +111,24 @@ def test_value_and_both_gradients_equal_those_of_jax(strides, padding, lhs_dilat
     assert_close(results, value_and_gradients(reference, lhs, rhs, **options))
 
 
+SIZES = [
+    ((8, 8), (3, 3), jnp.float32),
+    ((7, 9), (3, 3), jnp.bfloat16),
+    ((5, 11), (1, 4), jnp.float32),
+    ((3, 3), (3, 3), jnp.float32),
+]
+FOLDS = [(1, 16), (16, 16), (5, 1), (3, 40)]
+
+
+# By default each size with one of the folds.
 @pytest.mark.parametrize(
-    "size, kernel, dtype",
+    "size, kernel, dtype, channels, features",
     [
-        ((8, 8), (3, 3), jnp.float32),
-        ((7, 9), (3, 3), jnp.bfloat16),
-        ((5, 11), (1, 4), jnp.float32),
-        ((3, 3), (3, 3), jnp.float32),
+        default((*size, *fold), number == place)
+        for number, size in enumerate(SIZES)
+        for place, fold in enumerate(FOLDS)
     ],
 )
-@pytest.mark.parametrize("channels, features", [(1, 16), (16, 16), (5, 1), (3, 40)])
 def test_every_fold_of_columns_at_odd_and_even_sizes(size, kernel, dtype, channels, features):
     lhs, rhs = draw(1, (4, *size, channels), (*kernel, channels, features), dtype=dtype)
     assert_same_as_jax(
@@ -167,8 +190,14 @@ def test_errors_are_those_of_jax():
         conv_general_dilated(lhs, rhs, (1, 1), "SAME", dimension_numbers=CHANNELS_LAST[2])
 
 
-@pytest.mark.parametrize("axes", [(None, 0), (0, None), (0, 0), (1, 3)])
-@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize(
+    "axes, groups",
+    [
+        default((axes, groups), groups == 1 or axes == (0, 0))
+        for groups in (1, 2)
+        for axes in ((None, 0), (0, None), (0, 0), (1, 3))
+    ],
+)
 def test_under_vmap_over_kernels_inputs_or_both(axes, groups):
     lhs, rhs = draw(7, (2, 7, 6, 4), (3, 3, 4 // groups, 6))
 
@@ -192,7 +221,7 @@ def test_under_vmap_over_kernels_inputs_or_both(axes, groups):
         summed = jax.grad(
             lambda pair: jnp.sum(jnp.sin(jax.vmap(lambda a, b: convolve(a, b, **options), axes)(*pair)))
         )
-        return one(lhs, rhs), summed((lhs, rhs))
+        return jax.jit(lambda a, b: (one(a, b), summed((a, b))))(lhs, rhs)
 
     assert_close(members(conv_general_dilated), members(lax.conv_general_dilated))
 
@@ -244,7 +273,7 @@ def test_second_derivatives_under_vmap():
             return jnp.sum(jnp.sin(first)) + jnp.sum(jnp.cos(other))
 
         both = jax.grad(slope, (0, 1))
-        return jax.vmap(both, (None, 0))(lhs, rhs)
+        return jax.jit(jax.vmap(both, (None, 0)))(lhs, rhs)
 
     assert_close(second(conv_general_dilated), second(lax.conv_general_dilated))
 
