@@ -12,9 +12,12 @@ from sweeps.errors import StudyError
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
+    names = ("broken", "neighbour", "own")
+    for name in names:  # other tests' files may have these names too
+        sys.modules.pop(name, None)
     before = {**sys.modules}
     yield
-    for name in ("broken", "neighbour", "own"):
+    for name in names:
         sys.modules.pop(name, None)
     assert sys.modules.items() >= before.items()
 
