@@ -59,7 +59,8 @@ def print_summary(results: Results) -> None:
     if len(rows) > len(shown):
         print(f"… and {len(rows) - len(shown)} more in members.parquet")
     if left_out:
-        say(f"no room for {', '.join(left_out)}, which the report has")
+        names = (name.removesuffix(", points") for name in left_out)
+        say(f"no room for {', '.join(names)}, which the report has")
     _print_answer(results, rows)
 
 
