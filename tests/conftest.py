@@ -52,13 +52,10 @@ def no_power_failure():
 def compiled_quickly():
     """Programs that run a few times are not worth XLA's effort, where rounding is not the subject.
 
-    As long as tests of a file run, in the processes that they begin too; nothing compiled so is left for
-    others.
+    As long as tests of a file run; nothing compiled so is left for others.
     """
     jax.config.update("jax_disable_most_optimizations", True)
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-        yield
+    yield
     jax.config.update("jax_disable_most_optimizations", False)
     jax.clear_caches()
 

@@ -10,8 +10,6 @@ from flax import nnx
 from lrelu_jax import ELU, LeakyReLU, PReLU, RReLU, elu, leaky_relu, linen, prelu, relu, rrelu
 from lrelu_jax.initializers import gain, he_normal, he_uniform
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 X = jnp.array([-2.0, 0.0, 3.0])
 
 

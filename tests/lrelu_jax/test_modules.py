@@ -9,8 +9,6 @@ from flax import nnx
 import lrelu_jax
 from lrelu_jax import ELU, Alpha, LeakyReLU, PReLU, ReLU, RReLU, linen, weight_decay_mask
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 X = np.array([[-2.0, -0.5, -0.0], [0.0, 1e-40, 3.0]], np.float32)
 KEY = jax.random.key(7)
 

@@ -8,8 +8,6 @@ import pytest
 from lrelu_jax import elu, leaky_relu, relu, rrelu
 from lrelu_jax.plotting import plot
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 
 def points(axes):
     """The marked points: height -> filled or not."""
