@@ -18,6 +18,7 @@ from sweeps.claims.verdicts import CONDITIONAL, FAILS, HOLDS, OPEN, binomial_int
 from sweeps.results.results import Results
 from sweeps.statistics.intervals import Interval
 from sweeps.studies import born_dead, dying, initialisation, sparsity, subgradient
+from sweeps.studies._bertoin import OTHERS
 from sweeps.studies._low_precision import RULES, draw, forward, loss, precision, released
 
 STUDIES = [born_dead, dying, initialisation, sparsity, subgradient]
@@ -225,10 +226,11 @@ def test_gradients_differ_where_a_zero_is_met_and_nowhere_else():
 
 def test_runs_are_counted_pass_by_pass(derivatives):
     assert set(derivatives.final("runs/count")) == {2.0}  # ten batches, five to a pass
-    assert set(derivatives.final("runs/differ")) <= {0.0, 0.5, 1.0}
     single = derivatives.filter(dtype="float32")
-    if not single.final("zeros/per_million").any():
-        assert not single.final("runs/differ").any()
+    for rule in OTHERS:
+        assert set(derivatives.final(f"runs/differ/{rule}")) <= {0.0, 0.5, 1.0}
+        if not single.final("zeros/per_million").any():
+            assert not single.final(f"runs/differ/{rule}").any()
     for rule in RULES:
         accuracy = derivatives.final(f"test/accuracy/{rule}")
         assert np.all((accuracy >= 0) & (accuracy <= 1))
@@ -383,8 +385,9 @@ def test_the_verdicts_on_the_subgradient_go_either_way(present):
         {"dtype": list(shares), "depth": [1, 3], "width": [32, 128]},
         {
             "runs/count": lambda row: 100.0,
-            "runs/differ": lambda row: shares[row["dtype"]],
-            "batches/differ": lambda row: 10.0,
+            "runs/differ/one": lambda row: shares[row["dtype"]],
+            "batches/differ/one": lambda row: 10.0,
+            "batches/differ/assigned": lambda row: 10.0,
             "log10_change/one": lambda row: -3.0,
             "log10_change/assigned": lambda row: 2.0,
             "test/accuracy/zero": lambda row: 0.9,
