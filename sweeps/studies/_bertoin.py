@@ -5,6 +5,7 @@
 
 import dataclasses
 import functools
+import math
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -60,12 +61,13 @@ class State(NamedTuple):
     changed: dict[str, jax.Array]
 
 
-def protocol(data: sweeps.Data, *, trained: bool) -> sweeps.Trial:
+def protocol(data: sweeps.Data, steps: int = 0) -> sweeps.Trial:
     """A member draws a network for each pass over the data, and trains one by each rule beside.
 
     Args:
         data: images of shape (n, pixels) in [0, 1], and class numbers.
-        trained: whether networks are trained at all, or only drawn and counted.
+        steps: over how many the rate falls to 0, along a cosine, as in the published code; with 0 of them no
+            network is trained, and those that are drawn are only counted.
     """
     pixels, classes = data.train[0].shape[1], int(data.train[1].max()) + 1
     size, per_pass = min(BATCH, len(data.train[0])), passes(data, 1)
@@ -76,7 +78,7 @@ def protocol(data: sweeps.Data, *, trained: bool) -> sweeps.Trial:
     def init(config: Config, key: jax.Array) -> State:
         with precision(config.dtype):
             layers, none = held(fresh(config, key)), jnp.zeros((), jnp.float32)
-        learners = dict.fromkeys(RULES, layers) if trained else {}
+        learners = dict.fromkeys(RULES, layers) if steps else {}
         each = dict.fromkeys(OTHERS, none)
         no: dict[str, jax.Array] = dict.fromkeys(OTHERS, jnp.zeros((), bool))
         return State(layers, learners, jnp.int32(0), no, none, each, none, each, each)
@@ -86,7 +88,7 @@ def protocol(data: sweeps.Data, *, trained: bool) -> sweeps.Trial:
             new = functools.partial(jnp.where, state.batches % per_pass == 0)
             drawn = jax.tree.map(new, fresh(config, key), released(state.drawn))
             learners = {
-                rule: held(_trained(released(layers), rule, batch, config.learning_rate))
+                rule: held(_trained(released(layers), rule, batch, _rate(config, state.batches, steps)))
                 for rule, layers in state.trained.items()
             }
             return _counted(state, drawn, batch, per_pass)._replace(trained=learners), {}
@@ -153,6 +155,11 @@ def _change(before: jax.Array, after: jax.Array) -> jax.Array:
     tiny = jnp.finfo(jnp.float32).tiny
     size = jnp.linalg.norm(before)
     return jnp.log10(jnp.maximum(jnp.linalg.norm(after - before), tiny) / jnp.maximum(size, tiny))
+
+
+def _rate(config: Config, done: jax.Array, steps: int) -> jax.Array:
+    """The learning rate after some of so many steps."""
+    return config.learning_rate * (1 + jnp.cos(math.pi * done / steps)) / 2
 
 
 def _trained(layers: Layers, rule: str, batch: Any, rate: Any) -> Layers:

@@ -89,7 +89,7 @@ def make(data: sweeps.Data | None = None) -> sweeps.Study:
     """
     data = unit_scaled(sweeps.data.mnist_5k() if data is None else data, axis=None)
     return sweeps.Study(
-        protocol(data, trained=False),
+        protocol(data),
         steps=passes(data, PASSES),
         evaluate_every=passes(data, PASSES),
         metric="runs/differ/assigned",
