@@ -58,6 +58,12 @@ class Task(NamedTuple):
         return getattr(self.module, "OPTIONS", {})
 
     @property
+    def taken(self) -> str:
+        """The data that it takes by name: those that were named, or its own."""
+        own = getattr(self.module, "DATA", "digits") if hasattr(self.module, "make") else "the study's own"
+        return self.data or own
+
+    @property
     def confirms(self) -> bool:
         """Whether the winner runs again on fresh seeds: no such run can be extended, for another may win."""
         return bool(self.options.get("confirm"))
@@ -99,7 +105,7 @@ def reproduce(
     Args:
         directory: the folder of the run directories, one per study, and of the page.
         modules: the studies' modules by name.
-        data: `KIND=PATH` of the images for the studies on images; None leaves them digits.
+        data: `KIND=PATH` of the images for the studies on images; None leaves them their own.
         minutes: how long all may take, the studies at their own sizes included, which are run in any case;
             None makes no larger run.
         progress: whether to show progress on standard error.
@@ -225,8 +231,8 @@ def _results(
     before = (recorded.get("reference") or {}).get("data")
     if before != reference.get("data"):
         raise StudyError(
-            f"`the data of {directory}` must be what the run began with, {before or 'digits'}, but got "
-            f"{task.data or 'digits'}; name another --out"
+            f"`the data of {directory}` must be what the run began with, "
+            f"{before or task._replace(data=None).taken}, but got {task.taken}; name another --out"
         )
     if study is not task.study and recorded["space"]["seed"] != text(study.domains["seed"]):  # a copied pilot
         with timed(directory):
@@ -292,9 +298,8 @@ def _about(module: ModuleType) -> str:
 
 def _facts(task: Task, results: Results) -> tuple[tuple[str, str], ...]:
     """Data, seeds and versions."""
-    own = "digits" if hasattr(task.module, "make") else "the study's own"
     digest = (results.manifest.get("digests") or {}).get("data")
-    data = f"{task.data or own}{f', digest {digest[:12]}' if digest else ''}"
+    data = f"{task.taken}{f', digest {digest[:12]}' if digest else ''}"
     known = dict([("data", data), *circumstances(results)])
     return tuple((label, known[label]) for label in SAID if label in known)
 

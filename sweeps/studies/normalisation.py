@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 
 MISHKIN = "Mishkin, Sergievskiy and Matas, 2017, of ELU"
+DATA = "mnist-1d"  # what `make` takes by itself
 CLAIMS = (
     Claim("Without normalisation a slope is more accurate than ReLU.", MISHKIN),
     Claim("With BatchNorm no slope is: ReLU does.", MISHKIN),

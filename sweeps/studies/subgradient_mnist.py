@@ -70,6 +70,7 @@ OF, IMAGES = 1000, 60_000
 DOUBLED = 1  # in doublings: twice as many runs, or half as many, would matter
 MARGIN = 0.1  # of the runs, where shares are compared
 PASSES = 2
+DATA = "mnist-5k"  # what `make` takes by itself
 CLAIMS = (
     Claim(
         "In 32 bits 5 % (1 x 256) to 87 % (3 x 1024) of runs over 60,000 images depend on ReLU'(0).", BERTOIN

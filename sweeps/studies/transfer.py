@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure  # imported where something is drawn: it takes a while
 
 
+DATA = "mnist-1d"  # what `make` takes by itself
 CLAIMS = (
     Claim(
         "The slope that is best for a narrow network is as good as any for a wide one.",

@@ -18,6 +18,7 @@ from sweeps.claims.verdicts import FAILS, HOLDS, Claim, Finding, corrected_inter
 from sweeps.cli import main as cli
 from sweeps.cli import reproduction
 from sweeps.cli.main import main
+from sweeps.data.named import PACKAGED
 from sweeps.errors import StudyError
 from tests.sweeps import plain
 
@@ -221,6 +222,15 @@ def test_a_study_is_run_on_other_images_and_resumed_on_them(mnist, capsys, monke
     assert main(["plan", *words[1:-1], "--data", f"mnist={mnist}"]) == 0
     assert f"--data fashion-mnist={mnist}" in Path("../run/report.html").read_text()
     capsys.readouterr()
+
+
+def test_the_page_names_the_data_that_a_study_takes():
+    for name, module in reproduction.claiming().items():
+        if hasattr(module, "make"):
+            study = module.make()
+            taken = reproduction.Task(name, module, study, None).taken
+            own, named = study.trial.data.train[1], PACKAGED[taken]().train[1]
+            np.testing.assert_array_equal(own, named, err_msg=name)
 
 
 @pytest.mark.parametrize(
