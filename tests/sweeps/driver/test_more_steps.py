@@ -385,7 +385,7 @@ def test_readers_read_it_while_it_is_stopped_and_when_it_is_done(run_of, interru
     assert json.loads(seen.state(0))["counts"] == {"done": 8, "diverged": 4}
     interrupted(4, lambda: sweeps.extend(directory, study, steps=MANY, progress=False))
     for watch in (seen, Live(directory)):
-        watch.next = 0.0
+        watch.next = watch.again = 0.0  # without the rest between two looks
         now = json.loads(watch.state(0))
         assert now["counts"] == {"diverged": 4, "between rounds": 8} and not now["damaged"]
         assert "24 training steps" in now["size"] and "goes on" in now["heading"]
