@@ -11,9 +11,9 @@ pilot of ReLU it leaves a test error of 7.5 % without BatchNorm and 3.0 % with i
 
 The data are MNIST-1D, and the convolutions along its signals; of images they are 3x3. On the digits this
 network fits every training example, so that no training error could be lower than another, and misses 12 to
-16 of 360 test images, of which half a point is two. One point of error is the smallest difference that
-matters: Xu et al. found 1.25 between ReLU and a slope of 0.18 on CIFAR-10 and 2.5 on CIFAR-100. A claim holds
-under these conditions if it does without BatchNorm or with it, but not in both.
+16 of 360 test images, of which half a point is two. One point of error, a seventh of what ReLU is left with
+without BatchNorm and a third with it, is the smallest difference that matters. A claim holds under these
+conditions if it does without BatchNorm or with it, but not in both.
 """
 
 import dataclasses
