@@ -15,8 +15,9 @@ point, and if it is as measured, 121 seeds tell it.
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +28,7 @@ import sweeps
 from lrelu_jax import ELU, LeakyReLU, PReLU, ReLU, RReLU
 from lrelu_jax.initializers import he_normal
 from sweeps.claims.effects import NO_MORE, Effect, effect_of
-from sweeps.claims.verdicts import Claim, Finding, all_of, left_out, paired, said
+from sweeps.claims.verdicts import Claim, Finding, all_of, combined, left_out, paired, said
 from sweeps.report.drawing import canvas, caption, effects
 from sweeps.results.results import Results
 from sweeps.statistics.intervals import Interval
@@ -48,6 +49,8 @@ CLAIMS = (
 )
 SLOPES = {"relu": 0.0, "leaky-0.01": 0.01, "leaky-0.18": 1 / 5.5, "prelu": 0.25, "rrelu": 11 / 48, "elu": 0.0}
 COMPARISONS = 10  # one each for 0.01, 0.18, PReLU and ELU, four for the training error, two for RReLU
+Conditions: TypeAlias = Mapping[str, Mapping[str, Any]]
+ANYWHERE: Conditions = {"": {}}  # one condition, that needs no name
 
 
 def rectifier(name: str, channels: int, rngs: nnx.Rngs) -> Callable[[jax.Array], jax.Array]:
@@ -104,10 +107,13 @@ class CNN(nnx.Module):
 def on_training(data: sweeps.Data) -> Callable[[Any, jax.Array], dict[str, jax.Array]]:
     """An `inspect` that measures a classifier on the training images: their error and cross-entropy.
 
+    Of more than 2,000 it takes every second, third, …: sets are often in the order of their classes.
+
     Args:
         data: pairs (inputs, targets).
     """
-    images, targets = (part[:MOST_TRAINING_IMAGES] for part in data.train)
+    every = math.ceil(len(data.train[1]) / MOST_TRAINING_IMAGES)
+    images, targets = (part[::every] for part in data.train)
 
     def measured(model: Any, _: jax.Array) -> dict[str, jax.Array]:
         logits = model(jnp.asarray(images))
@@ -138,16 +144,31 @@ def make(data: sweeps.Data | None = None) -> sweeps.Study:
 study = make()
 
 
-def gains(results: Results, metric: str) -> Mapping[tuple[str, str], Effect]:
-    """How much lower the first one's error is than the second's, for the pairs that claims are about."""
+def gains(
+    results: Results,
+    metric: str,
+    condition: str = "",
+    conditions: Conditions = ANYWHERE,
+    margin: float = MARGIN,
+) -> Mapping[tuple[str, str], Effect]:
+    """How much lower the first one's error is than the second's, for the pairs that claims are about.
+
+    Args:
+        results: a run.
+        metric: one of the errors.
+        condition: under which of the conditions.
+        conditions: those that are read together.
+        margin: the smallest difference that matters.
+    """
     pairs = [(name, "relu") for name in SLOPES if name != "relu"]
     pairs += [("prelu", name) for name in SLOPES if name not in ("prelu", "elu")]
+    own, where = conditions[condition], f", {condition}" if condition else ""
     return {
         (one, other): effect_of(
-            -paired(results, metric, {"activation": one}, {"activation": other}),
-            MARGIN,
-            COMPARISONS,
-            label=f"{metric}, {one} below {other}",
+            -paired(results, metric, {"activation": one, **own}, {"activation": other, **own}),
+            margin,
+            COMPARISONS * len(conditions),
+            label=f"{metric}, {one} below {other}{where}",
             unit="points",
             scale=100,
         )
@@ -155,34 +176,64 @@ def gains(results: Results, metric: str) -> Mapping[tuple[str, str], Effect]:
     }
 
 
-def findings(results: Results) -> tuple[Finding, ...]:
-    """What holds of each claim."""
-    test, train = gains(results, "test/error"), gains(results, "train/error")
+def judged(
+    results: Results, conditions: Conditions = ANYWHERE, margin: float = MARGIN
+) -> tuple[Finding, ...]:
+    """What holds of each claim, and under which conditions.
+
+    Args:
+        results: a run.
+        conditions: fields and their values, by what they are called; intervals hold together over all.
+        margin: the smallest difference that matters.
+    """
+    each = [_under(results, condition, conditions, margin) for condition in conditions]
+    found = []
+    for claim, *parts in zip(CLAIMS, *each, strict=True):
+        verdict = combined([all_of([one.verdict for one in own]) for own, _ in parts])
+        measured = " ".join(text for _, text in parts) + left_out(results)
+        together = tuple(effect for own, _ in parts for effect in own)
+        found.append(Finding(claim, verdict, measured, COMPARISONS * len(conditions), together))
+    return tuple(found)
+
+
+def _under(
+    results: Results, condition: str, conditions: Conditions, margin: float
+) -> list[tuple[tuple[Effect, ...], str]]:
+    """For each claim the effects that it is judged by under a condition, and what they are in words."""
+    test, train = (
+        gains(results, metric, condition, conditions, margin) for metric in ("test/error", "train/error")
+    )
     small, more, slope, elu = (test[name, "relu"] for name in ("leaky-0.01", "leaky-0.18", "prelu", "elu"))
     small = small._replace(claimed=NO_MORE)
     others = ("relu", "leaky-0.01", "leaky-0.18", "rrelu")
-    lower, raised = test["rrelu", "relu"], _turned(train["rrelu", "relu"], "train/error, rrelu above relu")
-    effects = (
-        (small,),
-        (more,),
-        tuple(train["prelu", name] for name in others),
-        (raised, lower),
-        (slope,),
-        (elu,),
+    lower = test["rrelu", "relu"]
+    raised = _turned(
+        train["rrelu", "relu"], lower.label.replace("test/error, rrelu below", "train/error, rrelu above")
     )
     words = "; ".join(f"than {name} {points(train['prelu', name].interval)}" for name in others)
-    measured = (
-        f"Test error lower than ReLU's by {points(small.interval)}.",
-        f"Test error lower than ReLU's by {points(more.interval)}.",
-        f"PReLU's training error is lower {words}.",
-        f"Training error higher by {points(raised.interval)}, test error lower by {points(lower.interval)}.",
-        f"Test error lower than ReLU's by {points(slope.interval)}.",
-        f"Test error lower than ReLU's by {points(elu.interval)}.",
-    )
-    return tuple(
-        Finding(claim, all_of([one.verdict for one in own]), text + left_out(results), COMPARISONS, own)
-        for claim, own, text in zip(CLAIMS, effects, measured, strict=True)
-    )
+    found = [
+        ((small,), f"test error lower than ReLU's by {points(small.interval)}."),
+        ((more,), f"test error lower than ReLU's by {points(more.interval)}."),
+        (tuple(train["prelu", name] for name in others), f"PReLU's training error is lower {words}."),
+        (
+            (raised, lower),
+            f"training error higher by {points(raised.interval)}, "
+            f"test error lower by {points(lower.interval)}.",
+        ),
+        ((slope,), f"test error lower than ReLU's by {points(slope.interval)}."),
+        ((elu,), f"test error lower than ReLU's by {points(elu.interval)}."),
+    ]
+    beginning = f"{condition}: " if condition else ""
+    return [(own, _capital(beginning + text)) for own, text in found]
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
+def findings(results: Results) -> tuple[Finding, ...]:
+    """What holds of each claim."""
+    return judged(results)
 
 
 def _turned(effect: Effect, label: str) -> Effect:
@@ -196,17 +247,35 @@ def points(interval: Interval) -> str:
     return said(interval, "points", 100)
 
 
-def picture(results: Results) -> "Figure":
-    """How much lower each activation's errors are than ReLU's."""
+def drawn(results: Results, conditions: Conditions = ANYWHERE, margin: float = MARGIN) -> "Figure":
+    """How much lower each activation's errors are than ReLU's, under each condition.
+
+    Args:
+        results: a run.
+        conditions: as for `judged`.
+        margin: the smallest difference that matters.
+    """
     figure, panels = canvas(2)
     names = [name for name in SLOPES if name != "relu"]
     for axes, metric in zip(panels, ("test/error", "train/error"), strict=True):
-        found = gains(results, metric)
-        scaled = [Interval(*(100 * value for value in found[name, "relu"].interval)) for name in names]
-        effects(axes, names, scaled, 100 * MARGIN, f"{metric} below ReLU's, percentage points")
+        rows = {}
+        for condition in conditions:
+            found = gains(results, metric, condition, conditions, margin)
+            for name in names:
+                scaled = Interval(*(100 * value for value in found[name, "relu"].interval))
+                rows[f"{name}, {condition}".removesuffix(", ")] = scaled
+        effects(axes, list(rows), list(rows.values()), 100 * margin, f"{metric} below ReLU's, points")
+        for line in range(1, len(conditions)):
+            axes.axhline(line * len(names) - 0.5, color="#999999", linewidth=0.8)
     caption(
         figure,
-        "Right of zero: a lower error than ReLU. Bars: intervals of the mean difference at equal seeds, "
-        f"which hold together at 95 % ({COMPARISONS} comparisons); filled: zero is outside.",
+        "Right of zero: a lower error than ReLU, in percentage points. Bars: intervals of the mean "
+        "difference at equal seeds, which hold together at 95 % "
+        f"({COMPARISONS * len(conditions)} comparisons); filled: zero is outside.",
     )
     return figure
+
+
+def picture(results: Results) -> "Figure":
+    """How much lower each activation's errors are than ReLU's."""
+    return drawn(results)
