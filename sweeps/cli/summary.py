@@ -59,8 +59,8 @@ def print_summary(results: Results) -> None:
     if len(rows) > len(shown):
         print(f"… and {len(rows) - len(shown)} more in members.parquet")
     if left_out:
-        names = (name.removesuffix(", points") for name in left_out)
-        say(f"no room for {', '.join(names)}, which the report has")
+        names = ", ".join(f'"{name.removesuffix(", points")}"' for name in left_out)
+        say(f"no room for the column{'s' if len(left_out) > 1 else ''} {names}, which the report has")
     _print_answer(results, rows)
 
 

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure  # imported where something is drawn: it takes a while
 
 
+DATA = "mnist-1d"  # what `make` takes by itself
 MARGIN = 0.01  # of the error
 CONDITIONS = {"without BatchNorm": {"normalisation": "none"}, "with BatchNorm": {"normalisation": "batch"}}
 DEPTH = 8
