@@ -86,6 +86,13 @@ def test_columns_there_is_no_room_for_are_named(monkeypatch, capsys):
     lines = summary(results, monkeypatch, capsys)
     assert lines[0].split()[-1] == "test/loss_8"  # a pipe has no edge
     assert not any("no room for" in line for line in lines)
+    file = io.StringIO()
+    terminal = functools.partial(Console, file=file, width=80, force_terminal=True, no_color=True)
+    monkeypatch.setattr(tables, "Console", terminal)
+    print_summary(results)
+    text = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", file.getvalue()).split())
+    (named,) = re.findall(r"no room for the columns (.*), which the report has", text)
+    assert named.endswith('"test/loss_8"') and "test/loss_8" not in text.partition("no room")[0]
 
 
 def test_the_best_of_a_halving_fits_a_narrow_terminal(monkeypatch):
