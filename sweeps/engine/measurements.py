@@ -12,6 +12,7 @@ import jax
 
 from sweeps.engine.bench import Bench
 from sweeps.engine.chunks import Measurement
+from sweeps.engine.compiler import compiler_options
 from sweeps.host.devices import cpu_cores
 from sweeps.store.durable import replace_text
 
@@ -47,7 +48,7 @@ def name_of(bench: Bench) -> str:
     device = bench.mesh.devices.flat[0]
     depends = [
         device.platform, device.device_kind, bench.mesh.size, bench.workers, cpu_cores(),
-        jax.__version__, version("jaxlib"), bench.digest, bench.study.batches,
+        jax.__version__, version("jaxlib"), compiler_options(bench.mesh), bench.digest, bench.study.batches,
         [(leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves((bench.train, bench.evaluation))],
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(depends).encode()).hexdigest()[:32]

@@ -10,7 +10,7 @@ from sweeps.report.markup import escape, section, table
 from sweeps.report.page import ASSETS
 from sweeps.report.wording import cells, count, difference, in_words, number, point, title
 from sweeps.results.comparison import Comparison, Difference
-from sweeps.store.durable import replace, writing
+from sweeps.store.durable import replace_text, writing
 
 MOST_DRAWN, DPI = 40, 120
 
@@ -103,7 +103,7 @@ def write(found: Comparison, first: str, second: str, path: Path) -> Path:
         "<footer><p>This file is complete: it opens without a network.</p></footer>\n</body>\n</html>\n"
     )
     with writing(str(path)):
-        replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+        replace_text(path, text)
     return path
 
 

@@ -7,10 +7,9 @@ import numpy as np
 
 from sweeps.report.wording import point
 from sweeps.results.results import Results
-from sweeps.store.statuses import Status
+from sweeps.store.statuses import LOST, Status
 
 MOST_LISTED = 50
-ENDED_EARLY = (Status.DIVERGED, Status.FAILED)
 
 
 class Rung(NamedTuple):
@@ -84,7 +83,7 @@ def losses(results: Results) -> tuple[list[Loss], int]:
     """
     status = results.members["status"].to_numpy(zero_copy_only=False)
     step = step_of(results, "diverged_at")
-    found = np.flatnonzero(np.isin(status, ENDED_EARLY))
+    found = np.flatnonzero(np.isin(status, LOST))
     found = found[np.argsort(step[found], kind="stable")]
     rows: list[dict[str, Any]] = results.members.take(found[:MOST_LISTED]).to_pylist()
     errors = results.errors if Status.FAILED in status else {}

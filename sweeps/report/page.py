@@ -1,7 +1,6 @@
 """The report of a run as one HTML file, which opens without a network and can be mailed."""
 
 import json
-import os
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,22 +30,13 @@ from sweeps.report.time_panel import timing
 from sweeps.report.training_panels import curves, dead_units, divergences, slopes
 from sweeps.report.wording import count, scored_at, title
 from sweeps.results.results import Results
-from sweeps.store.chunks import writing
+from sweeps.store.durable import replace, writing
 
 NO_CURVES: dict[str, Any] = {"steps": [], "values": []}
 ASSETS = Path(__file__).parent / "assets"
-SCRIPTS = (
-    "drawing.js",
-    "chart.js",
-    "pointer.js",
-    "cards.js",
-    "curves.js",
-    "figures.js",
-    "schedules.js",
-    "parallel.js",
-    "members.js",
-    "start.js",
-)
+# In the order in which they need one another; those that draw are also of the page of `sweeps watch`.
+DRAWING = ("drawing.js", "chart.js", "pointer.js", "cards.js", "curves.js", "figures.js")
+SCRIPTS = (*DRAWING, "schedules.js", "parallel.js", "members.js", "start.js")
 
 
 def write(results: Results, path: str | Path, objectives: Mapping[str, str] | None = None) -> Path:
@@ -69,17 +59,8 @@ def write(results: Results, path: str | Path, objectives: Mapping[str, str] | No
             f"`a file's name` must hold for a report, but got {str(path)!r}; report.html would do"
         )
     text = document(results, objectives)
-    temporary = path.with_name(f".{path.name}.tmp")
     with writing(str(path)):
-        try:
-            with temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        replace(path, lambda file: file.write_text(text, "utf-8", errors="backslashreplace", newline="\n"))
     return path
 
 

@@ -14,9 +14,8 @@ from sweeps.report.markup import choice, escape, figure, section
 from sweeps.report.wording import compact, count, figures, is_share, listing, number, scored_at, title
 from sweeps.results.lineage import is_evolved
 from sweeps.results.results import Configuration, Results
-from sweeps.store.statuses import Status
+from sweeps.store.statuses import LOST, Status
 
-ENDED = (Status.DIVERGED, Status.FAILED)
 MOST_LINES = 2000  # as in assets/parallel.js
 MOST_AXES = 8  # parallel coordinates with more than these cannot be read
 
@@ -66,7 +65,7 @@ class Study(NamedTuple):
     def ended(self) -> bool:
         """Whether any member has come to its end."""
         status = self.results.members["status"].to_pylist()
-        ended = (*self.results.scored, *ENDED)
+        ended = (*self.results.scored, *LOST)
         return self.metric in self.finals and any(each in ended for each in status)
 
     def along(self, axis: Axis, metric: str) -> Marginal:
@@ -114,7 +113,7 @@ def against_fields(study: Study) -> Part | None:
     unscored = [] if Status.STOPPED in study.results.scored else [Status.STOPPED]
     status = study.results.members["status"].to_numpy(zero_copy_only=False)
     stopped = int(np.isin(status, unscored).sum())
-    ended = np.isin(status, [*study.results.scored, *ENDED])
+    ended = np.isin(status, [*study.results.scored, *LOST])
     lost = bool((ended & ~np.isfinite(study.finals[study.metric])).any())
     at = scored_at(study.results.manifest)
     for place, axis in enumerate(study.axes):

@@ -7,7 +7,8 @@ import pyarrow as pa
 
 from sweeps.host.leads import Lead
 from sweeps.results.results import Configuration, Results
-from sweeps.store.leading import LOST, leading
+from sweeps.store.leading import leading
+from sweeps.store.statuses import LOST
 
 
 def leads(members: pa.Table, metrics: pa.Table, run: dict[str, Any]) -> list[Lead]:

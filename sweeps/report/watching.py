@@ -12,21 +12,12 @@ from urllib.parse import parse_qs, urlsplit
 from sweeps.errors import StudyError
 from sweeps.report.live import Live
 from sweeps.report.markup import escape
-from sweeps.report.page import ASSETS, document, filled
+from sweeps.report.page import ASSETS, DRAWING, document, filled
 from sweeps.results.results import load
 
 HOST = "127.0.0.1"
 NAMES = (HOST, "localhost", "[::1]")  # that a browser on this machine, or at the end of a tunnel, asks by
-SCRIPTS = (
-    "drawing.js",
-    "chart.js",
-    "pointer.js",
-    "cards.js",
-    "curves.js",
-    "figures.js",
-    "members.js",
-    "watch.js",
-)
+SCRIPTS = (*DRAWING, "members.js", "watch.js")
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; "
     "img-src data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

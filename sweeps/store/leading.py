@@ -9,7 +9,7 @@ import numpy as np
 from sweeps.host.leads import Lead
 from sweeps.space.values import as_text, own_values
 from sweeps.store import derived
-from sweeps.store.statuses import LOST as LOST
+from sweeps.store.statuses import LOST
 
 
 def leading(
