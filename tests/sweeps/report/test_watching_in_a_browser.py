@@ -83,7 +83,7 @@ def test_a_run_is_watched_from_its_plan_to_its_end(tmp_path, executor):
     folder = Path(os.environ.get("REPORT_SCREENSHOTS") or tmp_path)
     folder.mkdir(parents=True, exist_ok=True)
     out = tmp_path / "run"
-    words = ["--members-per-chunk", "8", "--steps", "1500", "--executor", executor, "--out", str(out)]
+    words = ["--members-per-chunk", "8", "--steps", "6000", "--executor", executor, "--out", str(out)]
     training = command("run", *STUDY, *words, "--quiet")
     browser = new_browser(", EXCLUDE 127.0.0.1")
     watching = None
