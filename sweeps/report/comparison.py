@@ -5,11 +5,14 @@ import io
 import math
 from pathlib import Path
 
+import numpy as np
+
 from sweeps.report.drawing import canvas, effects
 from sweeps.report.markup import escape, section, table
 from sweeps.report.page import ASSETS
-from sweeps.report.wording import cells, count, difference, in_words, number, point, title
+from sweeps.report.wording import cells, count, difference, in_words, is_share, number, point, title
 from sweeps.results.comparison import Comparison, Difference
+from sweeps.statistics.intervals import Interval
 from sweeps.store.durable import replace_text, writing
 
 MOST_DRAWN, DPI = 40, 120
@@ -23,6 +26,7 @@ def answer(found: Comparison, first: str, second: str) -> list[str]:
         first: what the first is called.
         second: what the second is called.
     """
+    found, unit = _in_points(found)
     mean, told = found.mean, sum(each.told for each in found.differences)
     amount = len(found.differences)
     over = f"over {count(amount, 'configuration')} and {count(mean.seeds, found.over)} that both have"
@@ -30,16 +34,16 @@ def answer(found: Comparison, first: str, second: str) -> list[str]:
         direction = "higher" if mean.interval.mean > 0 else "lower"
         good = (mean.interval.mean > 0) == (found.mode == "max")
         lead = f"{title(found.metric)} of {second} is {direction} than that of {first}, which is "
-        lead += f"{'better' if good else 'worse'}: by {_size(mean)}, {over}."
+        lead += f"{'better' if good else 'worse'}: by {_size(mean)}{unit}, {over}."
     else:
         lead = f"{title(found.metric)} of {first} and of {second} cannot be told apart {over}: "
-        lead += f"{difference(*mean.interval)}."
+        lead += f"{difference(*mean.interval)}{unit}."
     said = [lead]
     if mean.seeds < 4:
         said.append(f"{count(mean.seeds, found.over)} make an interval that is not to be relied on.")
     if not math.isnan(mean.smallest):
         said.append(
-            f"So many {found.over}s tell a difference of {number(mean.smallest)} in nine of ten cases."
+            f"So many {found.over}s tell a difference of {number(mean.smallest)}{unit} in nine of ten cases."
         )
     if amount > 1:
         differ = "configurations differs by itself" if told == 1 else "configurations differ by themselves"
@@ -55,7 +59,9 @@ def headings(found: Comparison) -> list[str]:
     Args:
         found: the comparison.
     """
-    return [*found.common, "difference", "95 % interval", f"{found.over}s", "detectable", ""]
+    _, unit = _in_points(found)
+    points = unit.replace(" ", ", ")
+    return [*found.common, f"difference{points}", "95 % interval", f"{found.over}s", "detectable", ""]
 
 
 def rows(found: Comparison) -> list[list[str]]:
@@ -64,6 +70,7 @@ def rows(found: Comparison) -> list[list[str]]:
     Args:
         found: the comparison.
     """
+    found, _ = _in_points(found)
     return [[*cells(each.config), *_cells(each, found.over)] for each in found.differences]
 
 
@@ -107,13 +114,28 @@ def write(found: Comparison, first: str, second: str, path: Path) -> Path:
     return path
 
 
+def _in_points(found: Comparison) -> tuple[Comparison, str]:
+    """The comparison in points where its metric is in percent, and the unit behind its numbers."""
+    if not is_share(found.metric, np.asarray(found.extent)):
+        return found, ""
+
+    def scaled(each: Difference) -> Difference:
+        ends = Interval(*(100 * end for end in each.interval))
+        return each._replace(interval=ends, smallest=100 * each.smallest)
+
+    rows = [scaled(each) for each in found.differences]
+    return found._replace(differences=rows, mean=scaled(found.mean)), " points"
+
+
 def _drawn(found: Comparison) -> str:
     """The differences with their intervals, the mean at the top, as PNG in base64."""
+    found, unit = _in_points(found)
+    axis = f"difference of {in_words(found.metric)}{unit.replace(' ', ', ')}"
     shown = [found.mean, *found.differences[:MOST_DRAWN]] if len(found.differences) > 1 else [found.mean]
     shown = [each for each in shown if math.isfinite(each.interval.low)]
     figure, (axes,) = canvas(1, (7.0, 1.2 + 0.3 * max(1, len(shown))))
     labels = [point(each.config) if each.config else "mean of all" for each in shown]
-    effects(axes, labels, [each.interval for each in shown], 0, f"difference of {in_words(found.metric)}")
+    effects(axes, labels, [each.interval for each in shown], 0, axis)
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=DPI)
     return base64.b64encode(file.getvalue()).decode("ascii")

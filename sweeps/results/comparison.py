@@ -49,6 +49,7 @@ class Comparison(NamedTuple):
         first: the values that the first has and that do not vary there, by field, where they differ.
         second: the second's.
         over: what differences are over, `seed` or `fold`.
+        extent: the least and the largest final value of the metric in either.
     """
 
     metric: str
@@ -60,6 +61,7 @@ class Comparison(NamedTuple):
     first: dict[str, Any]
     second: dict[str, Any]
     over: str = "seed"
+    extent: tuple[float, float] = (math.nan, math.nan)
 
 
 def compare(first: Results, second: Results, metric: str | None = None) -> Comparison:
@@ -123,7 +125,9 @@ def compare(first: Results, second: Results, metric: str | None = None) -> Compa
     overall = overall._replace(told=overall.seeds > 1 and overall.p < 0.05)
     ours, theirs = ({name: own[name] for name in apart} for own in constant)
     drawn = "fold" if first.folds else "seed"
-    return Comparison(metric, mode, common, found, overall, lost, ours, theirs, drawn)
+    values = np.concatenate([each.final(metric) for each in (first, second)])
+    extent = float(np.nanmin(values)), float(np.nanmax(values))
+    return Comparison(metric, mode, common, found, overall, lost, ours, theirs, drawn, extent)
 
 
 def _constants(results: Results) -> dict[str, Any]:

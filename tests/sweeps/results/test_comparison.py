@@ -104,6 +104,20 @@ def test_what_is_said_and_drawn(tmp_path):
         page.write(found, "old", "new", tmp_path / "none" / "page.html")
 
 
+def test_a_share_is_compared_in_points():
+    first, second = whole(), moved(whole(), -0.05)
+    found = compare(first, second)
+    assert found.extent == (second.final().min(), first.final().max())
+    said = page.answer(found, "old", "new")
+    points = f"{abs(100 * found.mean.interval.mean):.1f} ("
+    assert f"which is worse: by {points}" in said[0] and ") points, over 6" in said[0]
+    assert " points in nine of ten cases" in " ".join(said)
+    headings, rows = page.headings(found), page.rows(found)
+    column = headings.index("difference, points")
+    shown = [float(row[column].replace("−", "-")) for row in rows]
+    assert shown == pytest.approx([100 * each.interval.mean for each in found.differences], abs=0.5)
+
+
 def test_the_command_compares_directories_and_values(tmp_path, capsys):
     study = plain.study()
     field = next(iter(name for name in study.space if name != "seed"))
