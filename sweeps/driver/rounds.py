@@ -201,7 +201,8 @@ def _forget(run: _Run, members: np.ndarray, step: int, decisions: bool = True) -
     before = store.progress(run.directory, run.request.study.steps)
     forget(run.directory, members, step, decisions)
     after = store.progress(run.directory, run.request.study.steps)
-    run.display.resume(*(now - then for now, then in zip(after, before, strict=True)))
+    steps = {group: after[1].get(group, 0) - trained for group, trained in before[1].items()}
+    run.display.resume(after[0] - before[0], steps, after[2] - before[2])
 
 
 def _show_stopped(run: _Run, stopped: np.ndarray) -> None:

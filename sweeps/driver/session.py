@@ -102,6 +102,7 @@ def begin(
     _check_readings(session, examined, request, options["confirm"])
     written = _written(examined, request, members_per_chunk) | options
     with Display(request.members, request.member_steps, shown=session.progress) as display:
+        display.weights = examined.weights
         _say_budget(request, display)
         alone = request.schedule is None and not request.sampling.adaptive
         if out is None and alone and session.signals.deadline == math.inf:
@@ -285,6 +286,7 @@ def go_on(
         locked(directory) as lock,
         Display(request.members, request.member_steps, shown=session.progress) as display,
     ):
+        display.weights = examined.weights
         if changes is not None:
             recorded = _extended(directory, recorded, changes, examined)
         disband(directory)  # workers of a process that was killed, which nobody runs any more

@@ -25,6 +25,9 @@ from sweeps.members.population import Population, pinned
 from sweeps.store import manifest
 from sweeps.trial import Study
 
+STEP_OPERATIONS = (
+    3e6  # as many take as long as what a step of an MLP needs beside its products, on a CPU core
+)
 CHECKED_GROUPS = 8  # whose functions are checked before anything is compiled; others, when they are reached
 
 
@@ -38,6 +41,8 @@ class Examined(NamedTuple):
             for a group that cannot be built.
         failures: the static groups that cannot be built, as far as they were checked, and why.
         group: the largest of those that can, which stands for all.
+        weights: how much a step of a member costs by group, against the mean of all members; of the groups
+            that were checked.
     """
 
     study: Study
@@ -45,6 +50,7 @@ class Examined(NamedTuple):
     digests: dict[str, Any]
     failures: Mapping[int, Failure]
     group: int
+    weights: Mapping[int, float] = {}
 
 
 class Plan(NamedTuple):
@@ -120,20 +126,22 @@ def examine(study: Study, population: Population, most: int = CHECKED_GROUPS) ->
     if (first := looked.first) is not None and not sizes.any():
         raise first if isinstance(first, StudyError) else _unusable(population, first) from first
     digests = {"data": data_digest(study.trial.data, population.membership), "programs": looked.programs}
-    return Examined(study, population, digests, looked.failures, int(sizes.argmax()))
+    weights = _weights(looked.operations, sizes)
+    return Examined(study, population, digests, looked.failures, int(sizes.argmax()), weights)
 
 
 class _Looked(NamedTuple):
-    """What tracing the first groups tells: digests, why some fail and the first error, and static fields."""
+    """What tracing the first groups tells: digests, why some fail, the first error, static fields, work."""
 
     programs: list[str | None]
     failures: dict[int, Failure]
     first: Exception | None
     static: set[str]
+    operations: dict[int, float]
 
 
 def _look(study: Study, population: Population, most: int) -> _Looked:
-    looked = _Looked([], {}, None, set())
+    looked = _Looked([], {}, None, set(), {})
     for group in range(len(population.statics)):
         if group >= most and len(looked.failures) < group:
             break
@@ -141,11 +149,19 @@ def _look(study: Study, population: Population, most: int) -> _Looked:
             checked = check_group(study, population, group)
             looked.programs.append(checked.digest)
             looked.static.update(checked.static)
+            looked.operations[group] = checked.operations
         except Exception as error:  # whatever the user's own functions raise
             looked.programs.append(None)
             looked.failures[group] = describe(error)
             looked = looked._replace(first=looked.first or error)
     return looked
+
+
+def _weights(operations: Mapping[int, float], sizes: np.ndarray) -> dict[int, float]:
+    """What a step costs by group, over the mean of the members that there are."""
+    costs = {group: STEP_OPERATIONS + each for group, each in operations.items() if sizes[group]}
+    mean = np.average([*costs.values()], weights=[sizes[group] for group in costs]) if costs else 1.0
+    return {group: float(cost / mean) for group, cost in costs.items()}
 
 
 def _unusable(population: Population, error: Exception) -> StudyError:

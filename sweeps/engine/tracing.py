@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sweeps.engine.arithmetic import operations
 from sweeps.engine.examples import example_batch
 from sweeps.engine.folds import Judged, evaluated, split
 from sweeps.errors import StudyError
@@ -39,12 +40,14 @@ class Checked(NamedTuple):
         digest: of the program of one member: its operations, their shapes and constants.
         static: traced fields that the space leaves out, and whose concrete values the model asks for.
         calls_back: whether the program calls Python, in the process that trains it.
+        operations: how much arithmetic the program does, by which groups are compared.
     """
 
     metrics: list[str]
     digest: str
     static: tuple[str, ...] = ()
     calls_back: bool = False
+    operations: float = 0.0
 
 
 def check(
@@ -138,8 +141,8 @@ def _traced(
         if problem is None:
             raise
         raise problem from error
-    text = _text(program)
-    return Checked(list(metrics), _digest(text, program), tuple(concrete), "_callback[" in text)
+    text, work = _text(program), operations(program.jaxpr)
+    return Checked(list(metrics), _digest(text, program), tuple(concrete), "_callback[" in text, work)
 
 
 def largest_array(study: Study, statics: dict[str, Any], values: dict[str, Any]) -> int:

@@ -19,7 +19,7 @@ class Forecast:
     def __init__(self, clock: Callable[[], float] = time.monotonic):
         self.clock = clock
         self.first: float | None = None  # when progress was seen first; what was done before is not timed
-        self.done = self.before = 0
+        self.done = self.before = 0.0
         self.since: float | None = None  # when the compiler began, while it works
         self.program = self.programs = 0
         self.compiled: dict[int, float] = {}  # seconds, by program
@@ -34,11 +34,11 @@ class Forecast:
         """
         self.program, self.programs, self.since = program, max(program, of), self.clock()
 
-    def progress(self, done: int) -> None:
+    def progress(self, done: float | int) -> None:
         """Says how much is done.
 
         Args:
-            done: member-steps, those of earlier processes among them.
+            done: member-steps, each as much as its program's cost, those of earlier processes among them.
         """
         now, seconds = self.clock(), 0.0
         if self.since is not None:
@@ -50,7 +50,7 @@ class Forecast:
             self.first, self.before = now, done
         self.done = done
 
-    def correct(self, member_steps: int) -> None:
+    def correct(self, member_steps: float | int) -> None:
         """Takes what was trained before, or is trained again, out of what is timed.
 
         Args:
@@ -69,7 +69,7 @@ class Forecast:
         done = self.done - self.before  # less than nothing, where more is trained again than was since
         return done / seconds if seconds >= LEAST_SECONDS and done > 0 else None
 
-    def left(self, total: int) -> float | None:
+    def left(self, total: float | int) -> float | None:
         """The seconds that are left; None until that can be told.
 
         Args:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -48,6 +48,8 @@ class Display:
         self, members: int, member_steps: int, *, shown: bool = True, console: Console | None = None
     ):
         self.members, self.member_steps = members, max(member_steps, 1)
+        self.weights: Mapping[int, float] = {}  # what a step costs by static group, 1 on average
+        self.work, self.worked = float(member_steps), 0.0  # member-steps with their weights: all, and done
         self.trained = self.done = self.diverged = self.stopped = self.failed = self.workers = 0
         self.running: dict[str, Running] = {}
         self.phase = "planning"  # what is done before, or instead of, training
@@ -139,6 +141,7 @@ class Display:
         """
         self.running.pop(name, None)
         self.trained += members * steps
+        self.worked += self._weight(name) * members * steps
         self.diverged += diverged
         self.done += (members - diverged) * last
         self._progress()
@@ -155,6 +158,7 @@ class Display:
         self.running.pop(name, None)
         self.failed += failed
         self.member_steps = max(1, self.member_steps - failed * steps)
+        self.work -= self._weight(name) * failed * steps
         self._progress()
         self._update()
 
@@ -165,6 +169,7 @@ class Display:
             member_steps: how many steps more.
         """
         self.member_steps = max(1, self.member_steps + member_steps)
+        self.work += member_steps
 
     def stop(self, members: int) -> None:
         """Says that members were stopped.
@@ -184,18 +189,20 @@ class Display:
         self.workers = workers
         self._update()
 
-    def resume(self, members: int, member_steps: int, diverged: int) -> None:
+    def resume(self, members: int, member_steps: Mapping[int, int], diverged: int) -> None:
         """Says what was done before.
 
         Args:
             members: how many members came to their last step.
-            member_steps: how many steps were trained.
+            member_steps: how many steps were trained, by static group.
             diverged: how many members diverged.
         """
         self.done += members
         self.diverged += diverged
-        self.trained += member_steps
-        self.forecast.correct(member_steps)
+        self.trained += sum(member_steps.values())
+        work = sum(self.weights.get(group, 1.0) * steps for group, steps in member_steps.items())
+        self.worked += work
+        self.forecast.correct(work)
         self._update()
 
     def note(self, line: str) -> None:
@@ -205,7 +212,7 @@ class Display:
 
     def figures(self) -> dict[str, Any]:
         """What others are told of how far the run is, as JSON."""
-        rate, left = self.forecast.rate, self.forecast.left(self.member_steps)
+        rate, left = self._rate(), self._left()
         return {
             "time": round(time.time(), 1),
             "trained": self._completed(),
@@ -230,7 +237,7 @@ class Display:
         text.append(dash * filled, "green").append(rest * (BAR - filled), "bright_black")
         for first, pieces in (
             (True, (f"{int(100 * self._share()):3d} %",)),
-            (True, (f"eta {clock(self.forecast.left(self.member_steps))}",)),
+            (True, (f"eta {clock(self._left())}",)),
             (True, (f"best {self.best.value:.4g}" if self.best else "best –",)),
             (False, (self.phase,)),
             (False, (self.best.config if self.best else "",)),
@@ -253,7 +260,7 @@ class Display:
         if self.plain and moment - self.last_line >= SECONDS_BETWEEN_LINES:
             self.last_line = moment
             best = f", best {self.best.value:.4g} ({self.best.config})" if self.best else ""
-            left = clock(self.forecast.left(self.member_steps))
+            left = clock(self._left())
             said = [self._said(), self._where(), f"{int(100 * self._share())} %", f"eta {left}{best}"]
             self.console.print(
                 ", ".join(filter(None, said)),
@@ -264,10 +271,27 @@ class Display:
 
     def _progress(self) -> None:
         self.phase = ""
-        self.forecast.progress(self._completed())
+        self.forecast.progress(self._work_done())
 
     def _share(self) -> float:
         return min(1.0, self._completed() / self.member_steps)
+
+    def _weight(self, chunk: str) -> float:
+        """What a step of a chunk's members costs; its name begins with its group."""
+        group = chunk.partition("-")[0]
+        return self.weights.get(int(group), 1.0) if self.weights else 1.0
+
+    def _work_done(self) -> float:
+        flight = (self._weight(name) * now.members * now.steps for name, now in self.running.items())
+        return self.worked + sum(flight)
+
+    def _left(self) -> float | None:
+        return self.forecast.left(self.work)
+
+    def _rate(self) -> float | None:
+        """Member-steps per second."""
+        rate, done = self.forecast.rate, self._work_done()
+        return None if rate is None or not done else rate * self._completed() / done
 
     def _completed(self) -> int:
         return self.trained + sum(chunk.members * chunk.steps for chunk in self.running.values())
@@ -298,7 +322,7 @@ class Display:
         return ", ".join(filter(None, [*said, self._speed()]))
 
     def _speed(self) -> str:
-        rate = self.forecast.rate
+        rate = self._rate()
         return "" if rate is None else f"{short(rate)} member-steps/s"
 
 

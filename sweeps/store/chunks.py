@@ -279,20 +279,21 @@ def members_with(directory: Path, stop: int, *statuses: Status) -> np.ndarray:
     return np.sort(np.concatenate(found))
 
 
-def progress(directory: str | Path, steps: int) -> tuple[int, int, int]:
-    """How many members came to the last step, how many steps were trained, and how many members diverged.
+def progress(directory: str | Path, steps: int) -> tuple[int, dict[int, int], int]:
+    """How many members came to the last step, how many steps of each group were trained, how many diverged.
 
     Args:
         directory: the run directory.
         steps: the last step.
     """
-    done = trained = diverged = 0
+    done, trained, diverged = 0, {}, 0
     for folder in committed(directory):
         status = read_file(folder / "members.parquet", ["status"])["status"].to_pylist()
         start, stop = interval(folder)
         done += status.count(Status.DONE) * (stop == steps)
         diverged += status.count(Status.DIVERGED)
-        trained += len(status) * (stop - start)
+        group = int(folder.name.split("-")[0])
+        trained[group] = trained.get(group, 0) + len(status) * (stop - start)
     return done, trained, diverged
 
 

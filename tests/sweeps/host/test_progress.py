@@ -47,6 +47,37 @@ def test_a_terminal_without_other_characters_gets_a_bar_all_the_same():
     assert line.startswith("#" + "-" * 19 + "    5 %")
 
 
+def test_time_left_goes_by_what_each_group_costs_and_the_rate_by_steps():
+    display = Display(30, 30 * 100, shown=False)
+    display.weights = {0: 0.1, 1: 1.0, 2: 1.9}
+    clock = [0.0]
+    display.forecast.clock = lambda: clock[0]
+    display.chunk("0-0-0-100", Running(10, 1, 1, 0.5))
+    clock[0] = 9.9  # ten members, of which a step costs 0.1: a second costs ten
+    display.finish("0-0-0-100", 10, 100, 0)
+    figures = display.figures()
+    assert figures["left"] == pytest.approx(290, rel=0.01)
+    assert (figures["trained"], figures["of"]) == (1000, 3000)
+    assert figures["rate"] == pytest.approx(100, rel=0.02)
+    clock[0] = 60.0
+    display.chunk("1-10-0-100", Running(10, 50, 50, 0.5))
+    assert display.figures()["left"] == pytest.approx(240, rel=0.01)
+    display.leave("1-10-0-100", failed=10, steps=100)
+    assert display.work == pytest.approx(2000)
+
+
+def test_what_was_trained_before_counts_with_its_cost():
+    display = Display(30, 30 * 100, shown=False)
+    display.weights = {0: 0.1, 1: 1.0, 2: 1.9}
+    clock = [0.0]
+    display.forecast.clock = lambda: clock[0]
+    display.resume(10, {0: 1000}, 0)
+    display.chunk("1-10-0-100", Running(10, 1, 1, 0.5))
+    clock[0] = 99.0
+    display.finish("1-10-0-100", 10, 100, 0)
+    assert display.figures()["left"] == pytest.approx(190, rel=0.01)
+
+
 def test_what_is_done_before_training_is_named():
     display = Display(8, 800, shown=False)
     assert "planning" in display.line(80).plain

@@ -73,7 +73,7 @@ def test_who_is_done_with_fewer_steps_than_the_run_has_goes_on(tmp_path):
     assert found is not None
     assert found["status"].to_pylist() == ["done"] * 2 + ["running"] * 2 + ["diverged"] * 2
     assert found["stopped_at"].to_pylist() == [None] * 6
-    assert store.progress(directory, 24) == (2, 6 * 8 + 2 * 16, 2)
+    assert store.progress(directory, 24) == (2, {0: 6 * 8 + 2 * 16}, 2)
     assert store.members_with(directory, 8, Status.DIVERGED, Status.FAILED).tolist() == [4, 5]
     # Nothing was decided at step 8, so that no decision is missing there.
     assert rungs.damage(directory, {0, 8}) == {} and list(rungs.damage(directory, {4})) == [
