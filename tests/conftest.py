@@ -10,9 +10,10 @@ import jax
 import pytest
 from hypothesis import settings
 
-# Sharding is tested everywhere, so every test process sees more than one device. It must be set
-# before the first array is made.
+# Sharding is tested everywhere, so every test process sees more than one device, and the commands that it
+# calls or begins take as many, however many cores there are. It must be set before the first array is made.
 jax.config.update("jax_num_cpu_devices", 2)
+os.environ["JAX_NUM_CPU_DEVICES"] = "2"
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # Property tests draw the same examples in every run, and may take as long as they need on a busy machine.

@@ -114,7 +114,7 @@ def _plan(options: argparse.Namespace) -> int:
     examined = examine(named.study, request.population, len(request.population.statics))
     prepared = prepare(
         examined, options.root_seed, None, options.members_per_chunk,
-        remember=False, chunk_seconds=SECONDS_ON_DISK,
+        remember=False, chunk_seconds=SECONDS_ON_DISK * request.commits,
     )  # fmt: skip
     rows = report_plan(prepared, request.members, request.member_steps)
     if "executor" not in named.options and (said := outlook(prepared, request)) is not None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from sweeps.engine.chunks import Chunk
+from sweeps.engine.chunks import SECONDS_BY_WORKER, Chunk
 from sweeps.engine.commit import give_up
 from sweeps.engine.failure import Failure
 from sweeps.engine.plan import Plan
@@ -54,6 +54,7 @@ class Crew:
             self.lock.holder(),
             pool.room(),
             pool.neighbours(),
+            SECONDS_BY_WORKER * request.commits,
         )
         self.job = pool.share(job)
         self.idle: list[Hand] = []

@@ -46,7 +46,7 @@ class Alone:
 
         self.prepared = prepare(
             examined, request.sampling.root_seed, self.devices, members_per_chunk, began=began,
-            chunk_seconds=SECONDS_ON_DISK, say=say,
+            chunk_seconds=SECONDS_ON_DISK * request.commits, say=say,
         )  # fmt: skip
         plan = self.prepared.plan
         if began is None and plan.devices < len(self.devices or jax.devices()):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 
 from sweeps.engine import autotune
-from sweeps.engine.chunks import SECONDS_BY_WORKER, Chunk
+from sweeps.engine.chunks import Chunk
 from sweeps.engine.commit import commit
 from sweeps.engine.failure import Failure, check_group, diagnose
 from sweeps.engine.plan import Examined, Plan, Prepared, prepare
@@ -41,6 +41,7 @@ class Job(NamedTuple):
         holder: what the lock says of the process that runs the directory.
         workers: how many workers there may be.
         neighbours: how many of them share the memory of one host.
+        chunk_seconds: what a chunk takes beside its steps.
     """
 
     examined: Examined
@@ -52,6 +53,7 @@ class Job(NamedTuple):
     holder: dict[str, Any]
     workers: int
     neighbours: int
+    chunk_seconds: float
 
 
 class Outcome(NamedTuple):
@@ -127,7 +129,7 @@ class Worker:
         job = self.job
         prepared = prepare(
             job.examined, job.root_seed, None, members_per_chunk,
-            began=began, workers=job.workers, neighbours=job.neighbours, chunk_seconds=SECONDS_BY_WORKER,
+            began=began, workers=job.workers, neighbours=job.neighbours, chunk_seconds=job.chunk_seconds,
         )  # fmt: skip
         plan, best = prepared.plan, prepared.choice.best
         self.prepared[plan[:3]] = prepared

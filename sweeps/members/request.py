@@ -57,6 +57,13 @@ class Request(NamedTuple):
         return len(self.population) // repeats(self.study)
 
     @property
+    def commits(self) -> float:
+        """How often a chunk is committed, per as many steps of training as a whole run has."""
+        return schedule.commits(
+            self.schedule, self.study.steps, self.configurations, self.study.evaluation_steps
+        )
+
+    @property
     def member_steps(self) -> int:
         """How many steps all members are trained together, if none diverges."""
         if self.schedule is None:

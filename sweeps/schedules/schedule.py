@@ -215,6 +215,35 @@ def budget(schedule: Schedule | None, steps: int, configurations: int, seeds: in
     return total * seeds
 
 
+def commits(
+    schedule: Schedule | None, steps: int, configurations: int, evaluations: Sequence[int] = ()
+) -> float:
+    """How often what is trained is committed, per as many steps as a whole run has: after every round.
+
+    Args:
+        schedule: the schedule; None has one round.
+        steps: how many steps a whole run has.
+        configurations: how many begin.
+        evaluations: the steps after which members are evaluated, which early stopping alone asks for.
+
+    Example:
+        >>> commits(None, 81, 27), commits(pbt(every=27), 81, 27), commits(halving(), 81, 27)
+        (1.0, 3.0, 13.333333333333334)
+    """
+    if schedule is None:
+        return 1.0
+    starts = (0, *rungs(schedule, steps, configurations, evaluations))
+    if isinstance(schedule, PBT | PBTReplay | EarlyStopping):
+        return float(len(starts))
+    # Every bracket is committed at the rungs of all.
+    rounds = sum(
+        bracket.sizes[sum(rung <= start for rung in bracket.rungs)]
+        for bracket in brackets(schedule, steps, configurations)
+        for start in starts
+    )
+    return rounds * steps / budget(schedule, steps, configurations, 1)
+
+
 def _literal(name: str, node: ast.expr, source: str) -> Any:
     if isinstance(node, ast.Name) and node.id in ("none", "null"):
         return None

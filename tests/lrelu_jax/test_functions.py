@@ -474,7 +474,7 @@ CASES = {
 }
 
 
-SAME_RULES = ("leaky_relu, right", "rrelu, evaluation")  # as another case, up to numbers
+SAME_RULES = ("leaky_relu, right", "prelu", "rrelu, evaluation")  # as another case, up to numbers
 
 
 @pytest.mark.parametrize(

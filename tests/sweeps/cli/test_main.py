@@ -320,6 +320,7 @@ print(sys.getfilesystemencoding(), found)
 """
 
 
+@pytest.mark.durable
 def test_a_run_a_resume_and_a_report_in_the_locale_c(tmp_path):
     Path("own.py").write_text(OWN, encoding="utf-8")
     locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": ""}

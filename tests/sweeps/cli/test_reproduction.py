@@ -28,7 +28,6 @@ NASTY = "Slopes <script>alert(1)</script> | help & heal"
 @pytest.fixture(autouse=True)
 def as_a_user(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "2")
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "kept by the session")
 
 
@@ -315,6 +314,7 @@ def test_claims_that_cannot_be_told_are_with_the_minutes_that_it_takes(untold, c
     capsys.readouterr()
 
 
+@pytest.mark.studies
 def test_a_larger_run_that_is_stopped_is_gone_on_with_and_until_then_the_pilot_counts(
     untold, capsys, monkeypatch
 ):
@@ -387,6 +387,7 @@ def test_a_run_is_as_large_as_the_minutes_allow_and_a_larger_one_extends_it(unto
     assert "larger first" in capsys.readouterr().out
 
 
+@pytest.mark.studies
 def test_a_larger_run_takes_more_fresh_seeds_and_fails_alone(untold, capsys):
     untold["first"].OPTIONS = {"confirm": 2}  # pyright: ignore[reportAttributeAccessIssue]
     reproduction.reproduce("here", untold, minutes=5, progress=False, say=len)

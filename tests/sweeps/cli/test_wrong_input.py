@@ -291,7 +291,6 @@ QUICK = ["flags", "domains", "directories", "lines", "studies of run", "files of
 def folder(tmp_path, monkeypatch):
     """A folder with studies, right and wrong, and with what is no run."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "2")
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "kept by the session")
     monkeypatch.setattr(sys, "path", [*sys.path])
     for name, text in SOURCES.items():

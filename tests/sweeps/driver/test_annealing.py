@@ -84,7 +84,7 @@ STOPPED: dict[str, dict[str, Any]] = {
 }
 
 
-# By default at each of three moments without a schedule, and at one with each.
+# By default at one of three moments.
 @pytest.mark.parametrize(
     ("options", "spans"),
     [
@@ -92,7 +92,7 @@ STOPPED: dict[str, dict[str, Any]] = {
             options,
             spans,
             id=f"{name}-{spans}",
-            marks=() if name == "alone" or spans == 3 else pytest.mark.durable,
+            marks=() if spans == 3 else pytest.mark.durable,
         )
         for name, options in STOPPED.items()
         for spans in (1, 3, 6)

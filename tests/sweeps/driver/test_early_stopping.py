@@ -156,7 +156,7 @@ def test_a_member_that_fails_and_one_that_is_tried_again(tmp_path):
     assert again.members.drop_columns(["group"]).equals(whole.members.drop_columns(["group"]))
 
 
-@pytest.mark.parametrize("spans", [3, 23])
+@pytest.mark.parametrize("spans", [pytest.param(3, marks=pytest.mark.durable), 23])
 @pytest.mark.parametrize("search", ["grid", "tpe"])
 def test_a_run_that_was_stopped_goes_on_with_the_same_decisions(tmp_path, interrupted, spans, search):
     options = {"schedule": "early_stopping(patience=2)", **OPTIONS}

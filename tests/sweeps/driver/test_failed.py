@@ -225,7 +225,9 @@ def named(name):
     return pytest.param(name, marks=pytest.mark.durable if name == "hyperband" else ())
 
 
-@pytest.mark.parametrize("after", [0, 6], ids=["early", "late"])
+@pytest.mark.parametrize(
+    "after", [pytest.param(0, marks=pytest.mark.durable, id="early"), pytest.param(6, id="late")]
+)
 @pytest.mark.parametrize("name", [named(name) for name in SCHEDULES])
 def test_schedules_rank_what_failed_last_and_decide_anew_when_it_can_be_trained(
     raising, tmp_path, name, after
@@ -274,7 +276,9 @@ def test_a_search_that_learns_is_told_of_failures_and_asks_anew_when_they_are_go
     assert equal(sweeps.resume(tmp_path / "run", study, progress=False), whole)
 
 
-@pytest.mark.parametrize("gone", [False, True], ids=["there", "gone"])
+@pytest.mark.parametrize(
+    "gone", [pytest.param(False, marks=pytest.mark.durable, id="there"), pytest.param(True, id="gone")]
+)
 @pytest.mark.parametrize("name", [None, *(named(name) for name in SCHEDULES)])
 def test_a_run_with_failures_that_was_stopped_goes_on(raising, tmp_path, monkeypatch, name, gone):
     study = faulty.study(space=WIDE)
@@ -378,6 +382,7 @@ def test_the_command_says_what_cannot_be_built_and_what_failed(fault, tmp_path, 
     assert not (tmp_path / "other").exists()
 
 
+@pytest.mark.durable
 @pytest.mark.xdist_group("processes")
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux alone")
 def test_workers_find_the_member_that_fails_in_every_round(fault, tmp_path):

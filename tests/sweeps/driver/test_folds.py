@@ -180,6 +180,7 @@ def test_the_winner_is_confirmed_on_fresh_seeds_of_the_same_folds(tmp_path):
     assert "of fresh seeds over the same folds" in page and "corrected for what folds share" in page
 
 
+@pytest.mark.durable
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux alone")
 @pytest.mark.xdist_group("processes")
 def test_workers_cut_the_data_alike(tmp_path, whole):

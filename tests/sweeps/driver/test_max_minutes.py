@@ -184,6 +184,7 @@ def test_it_ends_within_a_span_of_the_limit(tmp_path):
     assert list((tmp_path / "run" / "checkpoints").iterdir())
 
 
+@pytest.mark.durable
 def test_workers_keep_what_they_have_and_end(tmp_path, up_after, monkeypatch):
     moments, deliver = [], Signals.deliver
 

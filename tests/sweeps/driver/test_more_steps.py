@@ -263,6 +263,7 @@ def test_a_member_that_fails_is_alone_and_is_tried_again(run_of, monkeypatch):
     assert sound and sound.items() <= files(directory).items()
 
 
+@pytest.mark.durable
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux alone")
 @pytest.mark.xdist_group("processes")
 def test_processes_give_more_steps(run_of, tmp_path):

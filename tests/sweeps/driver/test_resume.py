@@ -79,7 +79,9 @@ def terminal():
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("spans", [1, 2, 7, 14])
+@pytest.mark.parametrize(
+    "spans", [*(pytest.param(each, marks=pytest.mark.durable) for each in (1, 2)), 7, 14]
+)
 def test_a_run_that_was_stopped_goes_on_from_its_checkpoint(interrupted, whole, spans, number, terminal):
     directory = interrupted(study_of(), spans, number)
     assert not (directory / "lock").exists()

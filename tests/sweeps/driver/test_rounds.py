@@ -105,7 +105,7 @@ def uninterrupted(schedule):
 
 
 @pytest.mark.parametrize("schedule", [HALVING, "hyperband", "pbt(every=12)"])
-@pytest.mark.parametrize("spans", [3, 21])
+@pytest.mark.parametrize("spans", [pytest.param(3, marks=pytest.mark.durable), 21])
 def test_a_schedule_that_was_stopped_goes_on_with_the_same_decisions(stopped_after, schedule, spans):
     directory, expected = stopped_after(MILD, spans, schedule=schedule), uninterrupted(schedule)
     results = sweeps.resume(directory, MILD, progress=False)

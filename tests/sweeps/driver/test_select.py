@@ -120,7 +120,11 @@ def test_a_search_is_told_the_best(monkeypatch):
 
 @pytest.mark.parametrize(
     "schedule, executor",
-    [(None, None), ("halving(min_steps=6)", None), ("halving(min_steps=6)", "processes")],
+    [
+        (None, None),
+        ("halving(min_steps=6)", None),
+        pytest.param("halving(min_steps=6)", "processes", marks=pytest.mark.durable),
+    ],
 )
 def test_the_states_of_the_best_are_kept(tmp_path, schedule, executor):
     found = sweeps.run(

@@ -83,6 +83,7 @@ def test_a_schedule_counts_what_it_spares_and_ends_with_its_best(shown):
     assert displays[0].stopped + displays[0].done + displays[0].diverged == 12
 
 
+@pytest.mark.durable
 def test_processes_say_the_same(shown, tmp_path):
     displays, phases, said = shown
     results = sweeps.run(

@@ -88,7 +88,7 @@ def states_of(study, tmp_path, loop):
     return [results.model(study, member) for member in range(len(results.members))]
 
 
-@pytest.mark.parametrize("loop", ["scan", "host"])
+@pytest.mark.parametrize("loop", ["scan", pytest.param("host", marks=pytest.mark.models)])
 def test_bfloat16_parameters_train_as_in_a_loop_of_ones_own(tmp_path, monkeypatch, loop):
     monkeypatch.setattr("sweeps.engine.chunks.first_loop", lambda *_: loop)
     space = {"learning_rate": [0.1, 0.01], "b2": [0.999, 0.9]}
@@ -243,6 +243,7 @@ class CNN(nnx.Module):
         return self.logits(self.dropout(x.reshape(-1, 12)))
 
 
+@pytest.mark.models
 def test_batch_statistics_dropout_and_a_population_that_learns_rates_run_under_strict_promotion():
     space = {"alpha": sweeps.uniform(0.0, 0.5), "learning_rate": sweeps.log_uniform(1e-3, 0.1)}
     study = small_study(trial=small_trial(model=CNN), steps=4, space=space)

@@ -275,6 +275,7 @@ def taken(directory):
     return {(each["devices"], each["threads"]) for each in settings}
 
 
+@pytest.mark.durable
 def test_a_run_in_processes_that_were_chosen_goes_on_in_them(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(choosing, "LONG_SECONDS", 0.0)
     monkeypatch.setattr(choosing, "FASTER", math.inf)

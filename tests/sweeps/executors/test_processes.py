@@ -85,6 +85,7 @@ def test_tables_are_those_of_one_process_on_a_core(short, tmp_path):
     assert not (tmp_path / "run" / "workers").exists()
 
 
+@pytest.mark.durable
 def test_the_command_trains_in_processes_that_are_copies_of_it_and_replays_a_member(short, tmp_path):
     out = tmp_path / "run"
     words = ["--steps", "60", "--members-per-chunk", str(WIDTH), "--executor", "processes"]

@@ -140,7 +140,9 @@ SCHEDULES = {
 }
 
 
-@pytest.mark.parametrize("name", ["none", "pbt", pytest.param("halving", marks=pytest.mark.models)])
+@pytest.mark.parametrize(
+    "name", ["pbt", *(pytest.param(name, marks=pytest.mark.models) for name in ("none", "halving"))]
+)
 def test_plain_arrays_are_as_good_as_variables_under_every_schedule(name, tmp_path):
     """With members that diverge, among others."""
     rates = [0.01, 0.02, 0.03, 1e30] if name != "pbt" else sweeps.log_uniform(1e-3, 1e-1)
@@ -180,6 +182,7 @@ def test_plain_arrays_survive_an_interruption(tmp_path, monkeypatch):
     assert results.metrics.equals(whole.metrics) and results.members.equals(whole.members)
 
 
+@pytest.mark.models
 def test_plain_arrays_are_the_same_in_workers(tmp_path):
     options: dict[str, Any] = {"members_per_chunk": 2, "progress": False}
     found = sweeps.run(fourier_features.plain, out=tmp_path / "run", executor="processes", **options)

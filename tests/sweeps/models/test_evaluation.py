@@ -270,6 +270,7 @@ def test_a_model_that_changes_or_transforms_itself_is_evaluated_in_batches(kind,
     assert evaluated(kind, inputs, targets, **changes) == pytest.approx(whole, rel=1e-5)
 
 
+@pytest.mark.models
 def test_a_recurrent_network_on_a_large_evaluation_set():
     rng = np.random.default_rng(5)
     inputs, targets = rng.normal(size=(1500, 3, 2)).astype(np.float32), rng.integers(0, 2, 1500)

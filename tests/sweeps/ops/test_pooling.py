@@ -90,7 +90,13 @@ POOLS = {
 }
 
 
-@pytest.mark.parametrize("name", POOLS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(each, marks=() if each in ("NNX", "scan", "cond") else pytest.mark.models)
+        for each in POOLS
+    ],
+)
 def test_pools_that_a_program_holds_are_exchanged_and_give_the_same_bits(name):
     inputs = jnp.asarray(np.random.default_rng(0).integers(-1, 3, (3, 7, 6, 5)), jnp.float32)
 

@@ -30,7 +30,6 @@ RIGHT = f"sqlite:///file:optuna.db?uri=true&password={SECRET}"
 @pytest.fixture(autouse=True)
 def as_a_user(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "2")
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "kept by the session")
 
 

@@ -11,7 +11,7 @@ from sweeps.schedules import schedule
 from sweeps.schedules.early_stopping import EarlyStopping
 from sweeps.schedules.halving import Halving, Hyperband, bracket_of
 from sweeps.schedules.pbt import PBT
-from sweeps.schedules.schedule import Decision, Standing, budget, rungs
+from sweeps.schedules.schedule import Decision, Standing, budget, commits, rungs
 from sweeps.space.domains import Choice, LogUniform
 
 # Made without their constructors, whose checks may not run inside of strategies.
@@ -147,6 +147,20 @@ def test_the_budget_is_exact_where_nothing_diverges(chosen, configurations):
         assert taken < most == full
     else:
         assert taken == most and (isinstance(chosen, PBT) or taken < full)
+
+
+@pytest.mark.parametrize("chosen", SCHEDULES, ids=schedule.text)
+@pytest.mark.parametrize("configurations", [4, 9, 27, 100])
+def test_commits_are_those_of_every_round(chosen, configurations):
+    scores = np.random.default_rng(configurations).normal(size=(14, configurations * SEEDS))
+    found, taken = follow(chosen, scores)
+    rounds = sum(len(standing.members) for standing, _ in found)
+    rounds += len(found[-1][0].members) - len(found[-1][1].stopped)
+    counted = commits(chosen, STEPS, configurations, EVALUATIONS)
+    if isinstance(chosen, EarlyStopping):  # which is taken to end none
+        assert counted == len(found) + 1 and rounds <= counted * configurations * SEEDS
+    else:
+        assert counted == pytest.approx(rounds * STEPS / taken)
 
 
 @pytest.mark.parametrize("chosen", SCHEDULES, ids=schedule.text)
