@@ -176,6 +176,7 @@ def slow(seconds):
     return study(trial=plain.trial._replace(step=step), steps=1000, evaluate_every=500, space=space)
 
 
+@pytest.mark.durable
 def test_it_ends_within_a_span_of_the_limit(tmp_path):
     began = time.monotonic()
     found = sweeps.run(slow(0.2), out=tmp_path / "run", max_minutes=15 / 60, **OPTIONS)  # of 200 s and more
