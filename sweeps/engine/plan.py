@@ -84,6 +84,7 @@ class Prepared(NamedTuple):
         plan: the plan.
         chunks: what it cuts all members into.
         notice: looks at a static group before it is trained.
+        weight: what a step of the measured group costs, against the mean of all members.
     """
 
     bench: Bench
@@ -91,6 +92,7 @@ class Prepared(NamedTuple):
     plan: Plan
     chunks: list[Chunk]
     notice: Notice
+    weight: float = 1.0
 
 
 def examine(study: Study, population: Population, most: int = CHECKED_GROUPS) -> Examined:
@@ -228,7 +230,7 @@ def prepare(
     setting = manifest.setting(mesh, best.loop, max(chunk.width for chunk in chunks) // mesh.size)
     plan = Plan(mesh.size, most, best.loop, setting, best.seconds_per_step, best.compile_seconds, failures)
     notice = noticing(study, examined.digests["programs"])
-    return Prepared(bench, choice, plan, chunks, notice)
+    return Prepared(bench, choice, plan, chunks, notice, examined.weights.get(bench.group, 1.0))
 
 
 def _sizes(examined: Examined, failures: Mapping[int, Failure]) -> np.ndarray:
@@ -288,6 +290,8 @@ def recorded_plan(plan: Plan, population: Population) -> dict[str, Any]:
 def predicted_seconds(prepared: Prepared, member_steps: int) -> float:
     """How long training takes by what was measured, with compiling and commits, without evaluations.
 
+    Groups that were not measured take longer by as much as they have more arithmetic in a step.
+
     Args:
         prepared: a study that was measured.
         member_steps: how many steps the members of the run are trained together.
@@ -296,4 +300,4 @@ def predicted_seconds(prepared: Prepared, member_steps: int) -> float:
     # A padded row takes as long as a member does.
     rows_trained = sum(chunk.width for chunk in prepared.chunks) / len(population) * member_steps
     per_row = planning.cost(chosen, bench.chunk_seconds / bench.study.steps) / bench.mesh.size
-    return rows_trained * per_row + len(population.statics) * chosen.compile_seconds
+    return rows_trained * per_row / prepared.weight + len(population.statics) * chosen.compile_seconds

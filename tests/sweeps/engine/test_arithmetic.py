@@ -9,7 +9,8 @@ import pytest
 
 import sweeps
 from sweeps.engine.arithmetic import operations
-from sweeps.engine.plan import STEP_OPERATIONS, examine
+from sweeps.engine.chunks import Measurement
+from sweeps.engine.plan import STEP_OPERATIONS, examine, predicted_seconds, prepare
 from sweeps.members.population import populate
 
 
@@ -50,10 +51,25 @@ def evaluate(config, state, data):
     return {"test/loss": state.mean()}
 
 
-def test_groups_weigh_what_they_cost_and_members_weigh_one_on_average():
+def study_of(space):
     trial = sweeps.Trial(Config, None, init, step, evaluate)
-    space = {"width": [8, 64, 512], "seed": range(2)}
-    study = sweeps.Study(trial, steps=4, metric="test/loss", mode="min", space=space)
+    return sweeps.Study(trial, steps=4, metric="test/loss", mode="min", space=space)
+
+
+def test_what_is_predicted_counts_groups_that_were_not_measured():
+    study = study_of({"width": [8, 512], "seed": range(2)})
+    examined = examine(study, populate(study, None, 0))
+    prepared = prepare(examined, 0, jax.devices()[:1], members_per_chunk=2, chunk_seconds=0.0)
+    assert prepared.bench.group == 0  # as large as the other, and the first
+    best = Measurement(2, "scan", 1.0, 0.0, 0)  # two members at once take a second for a step
+    prepared = prepared._replace(choice=prepared.choice._replace(best=best))
+    costs = STEP_OPERATIONS + 2 * 2 * np.array([8, 512]) ** 2 * 64
+    expected = 4 * (1 + costs[1] / costs[0])
+    assert predicted_seconds(prepared, 4 * 4) == pytest.approx(expected, rel=0.1)
+
+
+def test_groups_weigh_what_they_cost_and_members_weigh_one_on_average():
+    study = study_of({"width": [8, 64, 512], "seed": range(2)})
     population = populate(study, None, 0)
     weights = examine(study, population).weights
     assert np.mean([weights[group] for group in population.groups.tolist()]) == pytest.approx(1)
