@@ -286,7 +286,10 @@ class Display:
         return self.worked + sum(flight)
 
     def _left(self) -> float | None:
-        return self.forecast.left(self.work)
+        """Seconds; a schedule may keep members that cost more than the mean, or less."""
+        done, steps = self._work_done(), self.member_steps - self._completed()
+        least = steps * min(self.weights.values(), default=1.0)
+        return self.forecast.left(done + max(self.work - done, least) if steps > 0 else done)
 
     def _rate(self) -> float | None:
         """Member-steps per second."""

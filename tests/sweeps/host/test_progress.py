@@ -66,6 +66,24 @@ def test_time_left_goes_by_what_each_group_costs_and_the_rate_by_steps():
     assert display.work == pytest.approx(2000)
 
 
+@pytest.mark.parametrize("kept", [0, 2])
+def test_time_left_ends_with_the_run_whichever_group_a_schedule_keeps(kept):
+    display = Display(30, 30 * 10 + 10 * 90, shown=False)  # a third goes on after 10 steps
+    display.weights = {0: 0.1, 1: 1.0, 2: 1.9}
+    clock = [0.0]
+    display.forecast.clock = lambda: clock[0]
+    for group in range(3):
+        name = f"{group}-{10 * group}-0-10"
+        display.chunk(name, Running(10, 1, 1, 0.5))
+        clock[0] += 10 * display.weights[group]
+        display.finish(name, 10, 10, 0, last=False)
+    for step in range(1, 91):
+        clock[0] += display.weights[kept]
+        display.chunk(f"{kept}-{10 * kept}-10-100", Running(10, step, 10 + step, 0.5))
+        left = display.figures()["left"]
+        assert (left == 0) == (step == 90), (step, left)
+
+
 def test_what_was_trained_before_counts_with_its_cost():
     display = Display(30, 30 * 100, shown=False)
     display.weights = {0: 0.1, 1: 1.0, 2: 1.9}
