@@ -10,7 +10,7 @@ import numpy as np
 from sweeps.report.drawing import canvas, effects
 from sweeps.report.markup import escape, section, table
 from sweeps.report.page import ASSETS
-from sweeps.report.wording import cells, count, difference, in_words, is_share, number, point, title
+from sweeps.report.wording import cells, count, difference, in_words, is_share, point, title
 from sweeps.results.comparison import Comparison, Difference
 from sweeps.statistics.intervals import Interval
 from sweeps.store.durable import replace_text, writing
@@ -43,7 +43,7 @@ def answer(found: Comparison, first: str, second: str) -> list[str]:
         said.append(f"{count(mean.seeds, found.over)} make an interval that is not to be relied on.")
     if not math.isnan(mean.smallest):
         said.append(
-            f"So many {found.over}s tell a difference of {number(mean.smallest)}{unit} in nine of ten cases."
+            f"So many {found.over}s tell a difference of {mean.smallest:.2g}{unit} in nine of ten cases."
         )
     if amount > 1:
         differ = "configurations differs by itself" if told == 1 else "configurations differ by themselves"
@@ -146,7 +146,7 @@ def _cells(each: Difference, over: str) -> list[str]:
     if not each.seeds:
         return ["–", "–", "0", "–", f"no common {over}"]
     mean, _, between = difference(*interval).partition(" (")
-    smallest = "–" if math.isnan(each.smallest) else number(each.smallest)
+    smallest = "–" if math.isnan(each.smallest) else f"{each.smallest:.2g}"
     return [mean, between.rstrip(")") or "–", str(each.seeds), smallest, "*" if each.told else ""]
 
 
