@@ -9,7 +9,7 @@ from jax.extend.core import jaxprs_in_params
 def operations(jaxpr: Any) -> float:
     """How many operations there are, roughly: two per term of a product, one per element of all else.
 
-    A loop counts as often as it runs, where that is known; of a branch all arms count.
+    A loop counts as often as it runs, where that is known; of a branch the arm that has most.
 
     Args:
         jaxpr: the program.
@@ -23,8 +23,9 @@ def operations(jaxpr: Any) -> float:
 
 
 def _of_equation(equation: Any) -> float:
-    inner = sum(map(operations, jaxprs_in_params(equation.params)))
-    if inner:
+    parts = [*map(operations, jaxprs_in_params(equation.params))]
+    if parts:
+        inner = max(parts) if equation.primitive.name == "cond" else sum(parts)
         return inner * equation.params.get("length", 1)
     elements = sum(math.prod(getattr(made.aval, "shape", ())) for made in equation.outvars)
     return elements * _terms(equation)

@@ -32,6 +32,9 @@ def test_products_convolutions_loops_and_all_else_are_counted():
     loop = lambda x: jax.lax.scan(lambda x, _: (jnp.sin(x), None), x, length=7)[0]  # noqa: E731
     assert counted(loop, x) == 7 * x.size
     assert counted(jax.jit(jnp.sin), x) == x.size
+    either = lambda x: jax.lax.cond(x[0, 0] > 0, jnp.sin, lambda x: (x @ kernel) @ kernel.T, x)  # noqa: E731
+    products, transposed = 2 * (2 * 8 * 32 * 16), 32 * 16
+    assert products + transposed <= counted(either, x) < products + transposed + 10  # and the condition
 
 
 @dataclasses.dataclass(frozen=True)
