@@ -25,9 +25,7 @@ from sweeps.members.population import Population, pinned
 from sweeps.store import manifest
 from sweeps.trial import Study
 
-STEP_OPERATIONS = (
-    3e6  # as many take as long as what a step of an MLP needs beside its products, on a CPU core
-)
+STEP_OPERATIONS = 1e7  # take as long as what a step of an MLP needs beside its products, on two CPU cores
 CHECKED_GROUPS = 8  # whose functions are checked before anything is compiled; others, when they are reached
 
 
