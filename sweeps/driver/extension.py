@@ -13,7 +13,7 @@ from sweeps.driver.session import go_on, opened
 from sweeps.engine.rows import pending_rows
 from sweeps.errors import StudyError, brief
 from sweeps.executors.processes import going_on
-from sweeps.host.progress import clock
+from sweeps.host.numbers import clock
 from sweeps.members.counts import check_samples
 from sweeps.members.extension import Part
 from sweeps.members.population import Population, seeds_of

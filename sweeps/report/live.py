@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from sweeps.errors import StudyError
 from sweeps.host.leads import Lead, Leads
-from sweeps.host.progress import clock, short
+from sweeps.host.numbers import clock, short
 from sweeps.report.curves import learning_curves
 from sweeps.report.markup import embedded
 from sweeps.report.standing import last_steps, leads, ranked

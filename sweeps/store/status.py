@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.host.leads import Lead
-from sweeps.host.progress import clock, short
+from sweeps.host.numbers import clock, short
 from sweeps.store import checkpoints, derived, failures, heartbeats, repair
 from sweeps.store import chunks as store
 from sweeps.store.leading import committed_lead, in_words

@@ -8,7 +8,8 @@ from rich.console import Console
 
 from sweeps.host import progress
 from sweeps.host.leads import Lead
-from sweeps.host.progress import Display, Running, clock, short
+from sweeps.host.numbers import clock, short
+from sweeps.host.progress import Display, Running
 
 LONG = "alpha=0.1, learning_rate=0.001, activation=leaky_relu, width=128, depth=3"
 
