@@ -59,7 +59,8 @@ def alone(tmp_path_factory):
         [sys.executable, "-c", f"import os; os.sched_setaffinity(0, [{core}]); {COMMAND[-1]}",
          "run", f"{HERE / 'clustered.py'}:long",
          "--members-per-chunk", str(WIDTH), "--out", str(out), "--quiet"],
-        check=True, cwd=ROOT, env=os.environ | {"MPLBACKEND": "Agg"}, stdout=subprocess.DEVNULL,
+        check=True, cwd=ROOT, env=os.environ | {"MPLBACKEND": "Agg", "JAX_NUM_CPU_DEVICES": "1"},
+        stdout=subprocess.DEVNULL,
     )  # fmt: skip
     return out
 
