@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from jax.test_util import check_grads
 
 from lrelu_jax import elu, leaky_relu, prelu, relu, rrelu
+from tests.cases import cases
 
 # One and the same search in every run, so that a failure here is a failure everywhere.
 deterministic = settings(
@@ -474,12 +475,8 @@ CASES = {
 }
 
 
-SAME_RULES = ("leaky_relu, right", "prelu", "rrelu, evaluation")  # as another case, up to numbers
-
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.models if name in SAME_RULES else ()) for name in CASES]
-)
+# The others have the rule of one of these, up to numbers.
+@pytest.mark.parametrize("name", cases(CASES, ("leaky_relu", "rrelu, training", "elu"), "models"))
 def test_derivatives_agree_with_differences_to_third_order(name):
     # PyTorch's RReLU gradient was wrong unseen, since its check ran in evaluation: here it trains, on a
     # fixed key.

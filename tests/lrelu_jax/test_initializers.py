@@ -64,6 +64,7 @@ def growth_over_50_layers(initializer):
     return layers(ALPHAS)
 
 
+@pytest.mark.models
 def test_signals_keep_their_size_through_50_layers():
     np.testing.assert_array_less(abs(growth_over_50_layers(he_normal) - 1), 0.2)
 

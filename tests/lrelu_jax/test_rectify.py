@@ -10,6 +10,7 @@ from jax.experimental import checkify, pallas
 from jax.experimental.jet import jet
 
 from lrelu_jax import elu, export, leaky_relu, prelu, relu, rrelu
+from tests.cases import cases
 
 FUNCTIONS = {
     "relu": relu,
@@ -48,7 +49,9 @@ def test_checks_for_nan_find_none_on_ordinary_data(function):
 
 
 @each_function
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16", "float64"])
+@pytest.mark.parametrize(
+    "dtype", cases(["float32", "bfloat16", "float16", "float64"], ["float32", "bfloat16"], "models")
+)
 def test_the_derivative_at_nan_is_nan_and_nowhere_else(function, dtype):
     with jax.enable_x64(dtype == "float64"):
         x = jnp.array([-2.0, jnp.nan, 0.0, -jnp.nan, 3.0, jnp.inf, -jnp.inf], dtype)
@@ -73,14 +76,14 @@ SLOPES = {
 }
 
 
-# By default one function.
+# By default one function, sharded as batches are.
 @pytest.mark.parametrize(
     ("function", "spec"),
     [
         pytest.param(
             function,
             spec,
-            marks=() if function is leaky_relu else pytest.mark.models,
+            marks=() if function is leaky_relu and spec[0] else pytest.mark.models,
         )
         for function in (leaky_relu, elu, functools.partial(leaky_relu, subgradient="midpoint"))
         for spec in (("d", None), (None, "d"), (None, None))
@@ -171,6 +174,7 @@ def test_pallas_lowers_the_functions_for_tpu(function, dtype):
     np.testing.assert_array_equal(interpreted(-x), function(-x))
 
 
+@pytest.mark.models
 def test_jet_refuses_every_custom_derivative_and_takes_what_is_exported():
     # JAX's own: `jet` cannot follow a custom_jvp, and jax.nn.relu and jax.nn.softplus are some.
     arguments = ((jnp.array([-2.0, 3.0]),), ((jnp.ones(2), jnp.zeros(2)),))

@@ -50,13 +50,13 @@ def by_hand(start: Any, apply: Any, weights: np.ndarray) -> tuple[list[float], A
     """Gradient descent on the weighted mean: the losses, and the outputs for the evaluation set."""
     plan = Plan(((INPUTS, np.arange(len(INPUTS))), None), BATCH, STEPS, ROOT)
 
-    def loss(params: Any, rows: Any) -> jax.Array:
-        each = loops.cross_entropy(apply(params, INPUTS[rows]), TARGETS[rows])
-        return jnp.sum(each * weights[rows]) / jnp.sum(weights[rows])
+    def loss(params: Any, inputs: Any, targets: Any, weights: Any) -> jax.Array:
+        return jnp.sum(loops.cross_entropy(apply(params, inputs), targets) * weights) / jnp.sum(weights)
 
+    differentiated = jax.jit(jax.value_and_grad(loss))
     params, losses = start(loops.initial_key(plan, SEED)), []
     for (_, rows), _ in loops.batches(plan, SEED):
-        value, gradients = jax.value_and_grad(loss)(params, rows)
+        value, gradients = differentiated(params, INPUTS[rows], TARGETS[rows], weights[rows])
         params = jax.tree.map(lambda p, g: p - RATE * g, params, gradients)
         losses.append(float(value))
     return losses, apply(params, OTHERS)

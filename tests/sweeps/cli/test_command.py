@@ -38,7 +38,7 @@ def test_ctrl_c_while_modules_are_imported_is_exit_status_130_and_no_trace(name)
     interrupted(SCRIPT.format(before=AT.format(name=name)), "list")
 
 
-@pytest.mark.parametrize("name", ["make_parser", "ready_studies"])
+@pytest.mark.parametrize("name", each(["make_parser"], ["ready_studies"]))
 def test_ctrl_c_afterwards_is_too(name):
     raising = "def stop(): raise KeyboardInterrupt\nimport sweeps.cli.main as main\nmain.{} = stop"
     code = SCRIPT.format(before=raising.format(name))

@@ -16,6 +16,7 @@ import sweeps
 from sweeps.cli.main import main
 from sweeps.results.storage import connected
 from sweeps.store import checksums
+from tests.cases import cases
 from tests.sweeps import plain
 
 NARROW = ["--members-per-chunk", "4", "--quiet"]
@@ -161,6 +162,7 @@ def test_a_replay_that_differs_is_exit_status_1(finished, capsys):
     assert ", now " in said and "member 0: not the same" in said
 
 
+@pytest.mark.durable
 def test_folds_in_toml_and_on_the_command_line(capsys):
     code = "from tests.sweeps.plain import study as make\nmine = make(steps=2, space={})\n"
     Path("own.py").write_text(code)
@@ -337,8 +339,8 @@ def test_a_run_a_resume_and_a_report_in_the_locale_c(tmp_path):
         assert "größe" in Path("run", name).read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGHUP, 129)])
-def test_ctrl_c_and_a_closed_terminal_end_it_and_keep_what_was_finished(number, expected, tmp_path):
+@pytest.mark.parametrize("number", cases([signal.SIGINT, signal.SIGHUP], [signal.SIGINT], "durable"))
+def test_ctrl_c_and_a_closed_terminal_end_it_and_keep_what_was_finished(number, tmp_path):
     Path("own.py").write_text("from tests.sweeps.plain import study as make\nmine = make()\n")
     words = ["run", "own.py:mine", "seed=range(40)", "--steps", "4000", "--members-per-chunk", "2"]
     words += ["--out", "run"]
@@ -356,7 +358,7 @@ def test_ctrl_c_and_a_closed_terminal_end_it_and_keep_what_was_finished(number, 
         time.sleep(0.05)
     process.send_signal(number)
     _, error = process.communicate(timeout=60)
-    assert process.returncode == expected and b"stopped; go on with: sweeps resume" in error
+    assert process.returncode == 128 + number and b"stopped; go on with: sweeps resume" in error
     assert b"Traceback" not in error and not (tmp_path / "run" / "lock").exists()
     status = pq.read_table(tmp_path / "run" / "members.parquet")["status"].to_pylist()
     assert len(status) == 120 and {"done", "pending"} == set(status)

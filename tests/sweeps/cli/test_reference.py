@@ -261,6 +261,7 @@ activation = "grid(jax.nn.gelu, tanh)"
 """
 
 
+@pytest.mark.models
 def test_nested_fields_and_classes_are_asked_for_in_a_file_and_on_the_command_line(
     tmp_path, monkeypatch, capsys
 ):

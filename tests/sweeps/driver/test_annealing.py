@@ -84,7 +84,7 @@ STOPPED: dict[str, dict[str, Any]] = {
 }
 
 
-# By default at one of three moments.
+# By default at one of three moments, with a schedule and a search that learns or without.
 @pytest.mark.parametrize(
     ("options", "spans"),
     [
@@ -92,7 +92,7 @@ STOPPED: dict[str, dict[str, Any]] = {
             options,
             spans,
             id=f"{name}-{spans}",
-            marks=() if spans == 3 else pytest.mark.durable,
+            marks=() if (name, spans) in (("alone", 3), ("tpe", 3)) else pytest.mark.durable,
         )
         for name, options in STOPPED.items()
         for spans in (1, 3, 6)

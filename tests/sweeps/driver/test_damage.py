@@ -130,6 +130,7 @@ def test_a_damaged_state_of_the_best_is_trained_again(damage, run_of, tmp_path):
     assert_survives(killed, path.relative_to(killed.directory), damage, tmp_path / "run")
 
 
+@pytest.mark.durable
 def test_every_member_of_a_run_that_was_killed_has_a_row(run_of):
     killed = run_of("grid")
     results = sweeps.load(killed.directory)

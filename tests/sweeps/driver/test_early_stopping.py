@@ -8,6 +8,7 @@ import pytest
 
 import sweeps
 from sweeps.store import chunks as store
+from tests.cases import cases
 from tests.sweeps import faulty, plain
 
 OPTIONS = {"members_per_chunk": 4, "progress": False}
@@ -74,11 +75,16 @@ def full():
     "options",
     [
         {"patience": 3},
-        {"patience": 1},
-        {"patience": 2, "min_delta": 0.02},
         {"patience": 2, "per": "member"},
-        {"patience": 2, "min_delta": 0.005, "metric": "test/loss"},
-        {"patience": 2, "select": "best"},
+        *(
+            pytest.param(other, marks=pytest.mark.durable)
+            for other in (
+                {"patience": 1},
+                {"patience": 2, "min_delta": 0.02},
+                {"patience": 2, "min_delta": 0.005, "metric": "test/loss"},
+                {"patience": 2, "select": "best"},
+            )
+        ),
     ],
     ids=str,
 )
@@ -156,8 +162,8 @@ def test_a_member_that_fails_and_one_that_is_tried_again(tmp_path):
     assert again.members.drop_columns(["group"]).equals(whole.members.drop_columns(["group"]))
 
 
-@pytest.mark.parametrize("spans", [pytest.param(3, marks=pytest.mark.durable), 23])
-@pytest.mark.parametrize("search", ["grid", "tpe"])
+@pytest.mark.parametrize("spans", cases([3, 23], [23], "durable"))
+@pytest.mark.parametrize("search", cases(["grid", "tpe"], ["tpe"], "durable"))
 def test_a_run_that_was_stopped_goes_on_with_the_same_decisions(tmp_path, interrupted, spans, search):
     options = {"schedule": "early_stopping(patience=2)", **OPTIONS}
     asked = study()
@@ -183,6 +189,7 @@ def test_workers_stop_the_same_members(tmp_path):
     assert found.best().mean >= np.nanmax(whole.final()) - 0.2
 
 
+@pytest.mark.durable
 def test_the_winner_is_confirmed_by_the_same_rule(tmp_path):
     asked = study(space={"alpha": [0.0, 0.3], "seed": range(3)})
     results = sweeps.run(
@@ -224,6 +231,7 @@ def test_a_schedule_that_could_stop_nothing_is_refused_before_anything_is_traine
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.durable
 def test_the_state_of_a_member_that_stopped_is_kept_and_made_again(tmp_path):
     """Of all states that were kept the accuracy is computed here, and is the score of its member."""
     options = {"schedule": "early_stopping(patience=2)", "keep_best": 3, **OPTIONS}

@@ -19,6 +19,7 @@ from sweeps.members.extension import arranged
 from sweeps.members.population import config_of, populate
 from sweeps.report.standing import ranked
 from sweeps.store.status import status
+from tests.cases import cases
 from tests.sweeps import nested, plain
 from tests.sweeps.killed import extended_until
 
@@ -102,7 +103,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", cases(CASES, ("seeds", "static levels", "a diverged member"), "durable"))
 def test_an_extension_is_the_run_of_all_its_members(run_of, case):
     study, more = CASES[case]
     larger = dataclasses.replace(study, space={**study.space, **more})

@@ -150,6 +150,7 @@ def test_static_values_that_cannot_be_built_fail_alone(tmp_path, out):
             sweeps.replay(tmp_path / out, failed, faulty.study(space=space), progress=False)
 
 
+@pytest.mark.durable
 def test_a_static_value_that_no_machine_has_room_for_fails_alone(tmp_path):
     def init(config, key):
         return jax.random.uniform(key, (config.heads, 8))

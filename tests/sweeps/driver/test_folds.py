@@ -132,6 +132,7 @@ def test_folds_of_a_diverged_configuration_leave_the_others_as_they_are(whole):
     assert best.config["learning_rate"] == 0.05 and (last.folds, last.seeds, last.diverged) == (0, 0, 6)
 
 
+@pytest.mark.durable
 def test_a_run_that_was_killed_goes_on_with_the_same_folds(tmp_path, whole):
     code = f"""
 import os, signal, sweeps
@@ -166,6 +167,7 @@ def test_other_folds_are_refused_when_a_run_goes_on(tmp_path):
             sweeps.resume(tmp_path / "run", study_of(space={"fold": other}, steps=2), progress=False)
 
 
+@pytest.mark.durable
 def test_the_winner_is_confirmed_on_fresh_seeds_of_the_same_folds(tmp_path):
     results = sweeps.run(study_of(), out=tmp_path / "run", confirm=2, **OPTIONS)
     fresh = results.confirmation

@@ -85,6 +85,7 @@ def test_what_is_finished_is_there_and_resume_goes_on(tmp_path, up_after, name, 
     assert unreached(again) is None
 
 
+@pytest.mark.durable
 def test_a_resume_may_end_again(tmp_path, up_after):
     asked = study()
     whole = sweeps.run(asked, **OPTIONS)

@@ -20,6 +20,7 @@ from sweeps.report.live import Live
 from sweeps.results.storage import connected
 from sweeps.store import checkpoints
 from sweeps.store.status import status
+from tests.cases import cases
 from tests.sweeps import nested, plain
 from tests.sweeps.killed import extended_until
 
@@ -98,7 +99,9 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", cases(CASES, ("members", "the best", "a diverged member", "static levels"), "durable")
+)
 def test_more_steps_are_the_run_of_all_steps(run_of, tmp_path, case):
     study = CASES[case]
     whole = sweeps.run(longer(study), out=tmp_path / "whole", **KEPT)
@@ -156,6 +159,7 @@ def test_states_are_those_of_a_loop_by_hand(run_of):
         np.testing.assert_allclose(np.append(found["weight"], found["bias"]), [*weight, bias], atol=1e-5)
 
 
+@pytest.mark.durable
 def test_it_is_extended_again_with_seeds_and_with_steps(run_of, tmp_path):
     study = plain.study(space=SPACE, evaluate_every=4)
     directory, before = run_of(study, members_per_chunk=3)

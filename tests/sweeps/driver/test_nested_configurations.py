@@ -13,6 +13,7 @@ import sweeps
 from sweeps.errors import StudyError
 from sweeps.results import export
 from sweeps.results.storage import connected
+from tests.cases import cases
 from tests.sweeps import plain
 from tests.sweeps.nested import FLAT_NAMES, Flat, Sgd, Sign, flat_trial, study, trial
 
@@ -117,7 +118,7 @@ def test_reports_figures_and_exports_are_written(found, tmp_path):
     assert all(("optimizer.momentum" in one.params) == (one.params["optimizer"] == "Sgd") for one in trials)
 
 
-@pytest.mark.parametrize("search", ["grid", "random", "sobol", "tpe"])
+@pytest.mark.parametrize("search", cases(["grid", "random", "sobol", "tpe"], ["grid", "tpe"], "durable"))
 def test_every_search_runs_them_and_a_member_replays(search, tmp_path):
     own = study(space=SAMPLED, samples=6)
     given = sweeps.tpe(points_per_batch=4) if search == "tpe" else search

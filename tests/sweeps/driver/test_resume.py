@@ -332,6 +332,7 @@ def test_the_best_states_are_kept_and_load_into_the_model(tmp_path, interrupted,
         whole.model(study)
 
 
+@pytest.mark.durable
 def test_the_winner_is_confirmed_on_fresh_seeds(tmp_path, monkeypatch):
     study = study_of(space={"alpha": [0.0, 0.3], "learning_rate": [0.05, 1e25], "seed": range(2)})
     results = sweeps.run(study, out=tmp_path / "run", confirm=3, **CHUNKS)

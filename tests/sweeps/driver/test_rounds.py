@@ -12,6 +12,7 @@ import sweeps
 from sweeps.engine import program
 from sweeps.errors import StudyError
 from sweeps.store import chunks as store
+from tests.cases import cases
 from tests.sweeps import plain
 
 OPTIONS = {"members_per_chunk": 4, "progress": False}
@@ -104,8 +105,8 @@ def uninterrupted(schedule):
     return sweeps.run(MILD, schedule=schedule, **OPTIONS)
 
 
-@pytest.mark.parametrize("schedule", [HALVING, "hyperband", "pbt(every=12)"])
-@pytest.mark.parametrize("spans", [pytest.param(3, marks=pytest.mark.durable), 21])
+@pytest.mark.parametrize("schedule", cases([HALVING, "hyperband", "pbt(every=12)"], [HALVING], "durable"))
+@pytest.mark.parametrize("spans", cases([3, 21], [21], "durable"))
 def test_a_schedule_that_was_stopped_goes_on_with_the_same_decisions(stopped_after, schedule, spans):
     directory, expected = stopped_after(MILD, spans, schedule=schedule), uninterrupted(schedule)
     results = sweeps.resume(directory, MILD, progress=False)

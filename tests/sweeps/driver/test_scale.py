@@ -41,6 +41,7 @@ class Sized:
     size: int = 2
 
 
+@pytest.mark.scale
 def test_ten_thousand_combinations_compile_as_many_programs_as_static_values(monkeypatch):
     traces, built, build = [], [], program.build
 

@@ -269,6 +269,7 @@ print(checked.digest, tracing._digest(str(*traced), *traced), "\\x1b[" in str(*t
 """
 
 
+@pytest.mark.durable
 def test_a_run_begun_on_a_terminal_goes_on_without_one(tmp_path):
     study = sized(space={"width": [0]})
     sweeps.run(study, out=tmp_path / "run", progress=False)

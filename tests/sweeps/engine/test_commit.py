@@ -92,6 +92,7 @@ def test_the_states_of_a_round_are_one_checkpoint(tmp_path):
     assert evaluated is not None and evaluated.evaluations[0][1]["loss"].tolist() == [2.5, 0.5]
 
 
+@pytest.mark.durable
 def test_a_first_round_writes_one_checkpoint_and_ctrl_c_commits_what_is_held(tmp_path, monkeypatch):
     saved, shown, show, save = [], Counter(), Display.chunk, checkpoints.save
     monkeypatch.setattr(commit, "HELD_SECONDS", 1e6)  # however long the compiler takes

@@ -11,6 +11,7 @@ from sweeps.engine.examples import example_batch
 from sweeps.engine.programs import program_of
 from sweeps.errors import StudyError
 from sweeps.members.population import populate, traced_columns
+from tests.cases import cases
 from tests.sweeps.alone import ROOT, train_alone
 from tests.sweeps.population_of_mlps import small_study, small_trial
 
@@ -177,7 +178,7 @@ def test_every_loop_is_the_same_training(loop, batches):
     np.testing.assert_allclose(scanned[2]["train/loss"], others[2]["train/loss"], rtol=1e-5)
 
 
-@pytest.mark.parametrize("loop", ["scan", "map", "host"])
+@pytest.mark.parametrize("loop", cases(["scan", "map", "host"], ["scan", "host"], "models"))
 def test_in_every_loop_a_diverged_member_is_frozen_and_its_neighbours_keep_their_bits(loop):
     calm = train(small_study(space={"learning_rate": [0.05, 0.1, 0.02]}), loop=loop)
     wild_study = small_study(space={"learning_rate": [0.05, 1e25, 0.02]})
@@ -223,6 +224,7 @@ def test_one_parameter_that_is_not_finite_for_one_step_is_divergence(value, shap
     assert results.members["diverged_at"].to_pylist() == [3, 3]
 
 
+@pytest.mark.models
 def test_members_whose_initialisation_factorises_a_matrix_start_in_turn():
     # Under vmap two devices could wait for each other for ever (jaxlib shares a batch of factorisations
     # among the threads of the pool that it waits on), so this test could hang.

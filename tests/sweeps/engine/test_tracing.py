@@ -223,6 +223,7 @@ def test_metrics_are_float64_under_x64():
     assert results.metrics["seen"].to_pylist() == [LARGE + 2, LARGE + 6] * 2
 
 
+@pytest.mark.models
 def test_a_supervised_study_runs_under_strict_promotion(tmp_path):
     space = {"learning_rate": [0.05, 1e25], "seed": range(2)}
     study = small_study(steps=2, evaluate_every=1, batches="per_seed", space=space)

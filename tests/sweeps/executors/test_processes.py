@@ -246,6 +246,7 @@ def long(tmp_path_factory):
     return alone(tmp_path_factory.mktemp("alone") / "long", clustered.STEPS)
 
 
+@pytest.mark.durable
 def test_a_study_that_hangs_while_workers_plan_is_said(tmp_path):
     driver = os.getpid()
 

@@ -13,6 +13,7 @@ from rich.console import Console
 
 import sweeps
 from sweeps.executors import ray_cluster, shipping
+from tests.cases import cases
 from tests.sweeps import tiny_networks
 
 
@@ -122,7 +123,7 @@ def test_a_cluster_that_does_not_answer_is_said_at_once():
         ray_cluster._check_reachable("127.0.0.1:1")
 
 
-@pytest.mark.parametrize("address", ["{}", "auto"])
+@pytest.mark.parametrize("address", cases(["{}", "auto"], ["{}"], "durable"))
 def test_a_listener_that_never_answers_is_no_cluster(address, tmp_path, monkeypatch):
     pytest.importorskip("ray", reason="Ray is not installed; pip install 'lrelu-jax[ray]'")
     monkeypatch.setattr(ray_cluster, "ANSWER_SECONDS", 2.0)

@@ -233,6 +233,7 @@ def test_the_display_adds_up_what_runs_at_once():
         assert display._said().startswith("3/16 members")
 
 
+@pytest.mark.durable
 def test_members_that_failed_are_trained_again(tmp_path):
     study = tiny_networks.study(20)
     expected = sweeps.run(study, out=tmp_path / "run", progress=False, members_per_chunk=10)

@@ -19,6 +19,7 @@ from lrelu_jax import LeakyReLU
 from sweeps.errors import StudyError
 from sweeps.host.progress import Display
 from sweeps.models.arrays import drawn, held, hold
+from tests.cases import cases
 from tests.sweeps import fourier_features
 from tests.sweeps.fourier_features import DATA, INPUTS, Config, Features, Fixed, of_variables, study_of
 
@@ -140,9 +141,7 @@ SCHEDULES = {
 }
 
 
-@pytest.mark.parametrize(
-    "name", ["pbt", *(pytest.param(name, marks=pytest.mark.models) for name in ("none", "halving"))]
-)
+@pytest.mark.parametrize("name", cases(SCHEDULES, ["none"], "models"))
 def test_plain_arrays_are_as_good_as_variables_under_every_schedule(name, tmp_path):
     """With members that diverge, among others."""
     rates = [0.01, 0.02, 0.03, 1e30] if name != "pbt" else sweeps.log_uniform(1e-3, 1e-1)

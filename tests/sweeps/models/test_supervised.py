@@ -237,6 +237,7 @@ def test_half_precision_parameters_train_with_float32_hyperparameters():
     assert {leaf.dtype for leaf in jax.tree.leaves(states.params)} == {jnp.dtype(jnp.bfloat16)}
 
 
+@pytest.mark.models
 def test_an_optax_chain_with_a_traced_peak_and_no_decay_on_slopes():
     def chain(config: Config) -> optax.GradientTransformation:
         unit = optax.warmup_cosine_decay_schedule(0.0, 1.0, 2, 5)
