@@ -220,7 +220,8 @@ def _one_step(group: _Group, root: jax.Array, members: Members, train: Any, step
     source = batches_of(group.study, root, members, train)
     batch, order = source.take(step, loop.order)
     one = partial(_step_member, group, root)
-    if group.in_turn:
+    # One member is trained as it is: an axis of one would have XLA work out what it needs twice, twice.
+    if group.in_turn or len(carry.counts) == 1:
         shared = source.axis is None
 
         def turn(own: tuple[Any, Any, Any, Any]) -> Any:

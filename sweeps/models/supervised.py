@@ -33,7 +33,7 @@ from sweeps.models.losses import (
 )
 from sweeps.models.variables import evaluation_model, lowered, lowered_linen, train_outputs, variables
 from sweeps.ops.finite import any_non_finite
-from sweeps.ops.pooling import with_fast_pools
+from sweeps.ops.gradients import value_and_grad
 from sweeps.trial import Data, Trial
 
 
@@ -150,8 +150,8 @@ def supervised(
                 outputs, *after = train_outputs(module, params, state.rest, inputs, key)
             return mean_of("loss", examples("loss", loss(outputs, targets, config), inputs), weights), after
 
-        of_params = with_fast_pools(objective) if lower else objective
-        (value, (params, rest)), gradients = jax.value_and_grad(of_params, has_aux=True)(state.params)
+        differentiated = value_and_grad if lower else partial(jax.value_and_grad, has_aux=True)
+        (value, (params, rest)), gradients = differentiated(objective)(state.params)
         transform = optax.with_extra_args_support(optimizer(config))
         updates, optimizer_state = transform.update(gradients, state.optimizer, params, value=value)
         params = optax.apply_updates(params, updates)

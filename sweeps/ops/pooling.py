@@ -2,18 +2,17 @@
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, jaxpr_as_fun
+from jax.extend.core import JaxprEqn
 from jaxtyping import Array, Float
 
-# What calls a jaxpr that is differentiated as it stands; others have rules of their own.
-_CALLS = ("jit", "closed_call", "checkpoint", "remat2", "scan", "cond", "while")
+from sweeps.ops.exchange import call
 
 
 def max_pool(
@@ -67,55 +66,18 @@ def max_pool(
     return lax.platform_dependent(inputs, cpu=tiles, default=own)
 
 
-def with_fast_pools(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same function, in which max-pools of tiles, such as `flax.nnx.max_pool`'s, are `max_pool`'s.
+def fast_pool(eqn: JaxprEqn) -> JaxprEqn:
+    """A max-pool of tiles, such as `flax.nnx.max_pool`'s, as `max_pool`'s: the same bits.
 
-    It is traced, and what it traced to is called with those equations exchanged: values and gradients are
-    the same bits, but forward-mode derivatives are not available where there was one.
+    Forward-mode derivatives are not available then. Any other equation is returned as it is.
 
     Args:
-        function: takes and returns pytrees of arrays.
-
-    >>> from flax import nnx
-    >>> pooled = with_fast_pools(lambda x: nnx.max_pool(x, (2, 2), strides=(2, 2)))
-    >>> pooled(jnp.arange(16.0).reshape(1, 4, 4, 1))[0, :, :, 0]
-    Array([[ 5.,  7.],
-           [13., 15.]], dtype=float32)
+        eqn: an equation.
     """
-
-    @functools.wraps(function)
-    def pooled(*arguments: Any) -> Any:
-        program, shapes = jax.make_jaxpr(function, return_shape=True)(*arguments)
-        exchanged = ClosedJaxpr(_exchanged(program.jaxpr), program.consts)
-        outputs = jaxpr_as_fun(exchanged)(*jax.tree.leaves(arguments))
-        return jax.tree.unflatten(jax.tree.structure(shapes), outputs)
-
-    return pooled
-
-
-def _exchanged(jaxpr: Jaxpr) -> Jaxpr:
-    """The program with its pools exchanged, those of the programs that it calls as well."""
-    return jaxpr.replace(eqns=[_fast(eqn) for eqn in jaxpr.eqns])
-
-
-def _fast(eqn: JaxprEqn) -> JaxprEqn:
-    if eqn.primitive.name in _CALLS:
-        return eqn.replace(params={name: _inside(value) for name, value in eqn.params.items()})
     if eqn.primitive.name != "reduce_window_max" or not _of_tiles(eqn):
         return eqn
     window = eqn.params["window_dimensions"][1:-1]
-    pool = jax.jit(functools.partial(max_pool, window_shape=window, strides=window))
-    (call,) = jax.make_jaxpr(pool)(eqn.invars[0].aval).jaxpr.eqns
-    return call.replace(invars=eqn.invars, outvars=eqn.outvars)
-
-
-def _inside(value: Any) -> Any:
-    """A parameter of an equation, with the pools of a program exchanged."""
-    if isinstance(value, ClosedJaxpr):
-        return ClosedJaxpr(_exchanged(value.jaxpr), value.consts)
-    if isinstance(value, Jaxpr):
-        return _exchanged(value)
-    return tuple(map(_inside, value)) if type(value) is tuple else value
+    return call(functools.partial(max_pool, window_shape=window, strides=window), eqn)
 
 
 def _of_tiles(eqn: JaxprEqn) -> bool:

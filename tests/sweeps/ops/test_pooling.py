@@ -10,7 +10,8 @@ from flax import linen as nn
 from flax import nnx
 from jax import lax
 
-from sweeps.ops.pooling import max_pool, with_fast_pools
+from sweeps.ops.exchange import exchanged, trace
+from sweeps.ops.pooling import fast_pool, max_pool
 
 
 def draw(seed, *shapes, dtype=jnp.float32):
@@ -76,6 +77,11 @@ def test_max_pool_refuses_strides_that_do_not_fit():
 
 def of_tiles(x):
     return nnx.max_pool(x, (2, 2), strides=(2, 2))
+
+
+def with_fast_pools(function):
+    """The same function, in which max-pools of tiles are `max_pool`'s."""
+    return lambda *arguments: exchanged(trace(function, *arguments), fast_pool)(*arguments)
 
 
 POOLS = {

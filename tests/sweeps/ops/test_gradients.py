@@ -1,0 +1,88 @@
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+from flax import nnx
+
+from sweeps.ops.gradients import value_and_grad
+
+X = np.random.default_rng(0).normal(size=(16, 8, 8, 3)).astype(np.float32)
+
+
+def objective_of(model, inputs):
+    """The mean square of an NNX model's outputs, as a function of its parameters, and these."""
+    graph, params, rest = nnx.split(model, nnx.Param, ...)
+
+    def objective(params):
+        module = nnx.merge(graph, params, rest, copy=True)
+        outputs = module(inputs)
+        return jnp.mean(jnp.square(outputs)), nnx.state(module, nnx.BatchStat)
+
+    return objective, params
+
+
+def assert_close(found, expected):
+    # Sums of float32 in another order.
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=2e-5, atol=1e-6), found, expected)
+
+
+def convolutional(rngs):
+    return nnx.Sequential(
+        nnx.Conv(3, 16, (3, 3), rngs=rngs),
+        nnx.BatchNorm(16, rngs=rngs),
+        jax.nn.relu,
+        lambda x: nnx.max_pool(x, (2, 2), strides=(2, 2)),
+        nnx.Conv(16, 4, (3, 3), rngs=rngs),
+        lambda x: x.mean((1, 2)),
+    )
+
+
+def of_sequences(rngs):
+    return nnx.Sequential(
+        lambda x: x.reshape(16, 8, 24),
+        nnx.Linear(24, 8, rngs=rngs),
+        nnx.LayerNorm(8, rngs=rngs),
+        jnp.tanh,
+        nnx.Linear(8, 4, rngs=rngs),
+    )
+
+
+def dense(rngs):
+    return nnx.Sequential(lambda x: x.reshape(16, -1), nnx.Linear(192, 8, rngs=rngs), jax.nn.relu)
+
+
+@pytest.mark.parametrize("kind", [convolutional, of_sequences, dense])
+def test_values_and_gradients_are_those_of_jax(kind):
+    objective, params = objective_of(kind(nnx.Rngs(0)), X)
+    found = jax.jit(value_and_grad(objective))(params)
+    expected = jax.jit(jax.value_and_grad(objective, has_aux=True))(params)
+    # Sums in another order.
+    jax.tree.map(
+        lambda one, other: np.testing.assert_allclose(one, other, rtol=2e-5, atol=1e-6), found, expected
+    )
+
+
+def test_a_linen_model_of_each_member_has_its_own_gradient():
+    model = nn.Sequential([nn.Conv(8, (3, 3)), nn.relu, lambda x: nn.max_pool(x, (2, 2), strides=(2, 2))])
+    params = jax.vmap(lambda key: model.init(key, X))(jax.random.split(jax.random.key(0), 3))
+
+    def objective(params):
+        outputs: Any = model.apply(params, X)
+        return jnp.mean(jnp.square(outputs)), None
+
+    found = jax.jit(jax.vmap(value_and_grad(objective)))(params)
+    expected = jax.jit(jax.vmap(jax.value_and_grad(objective, has_aux=True)))(params)
+    jax.tree.map(
+        lambda one, other: np.testing.assert_allclose(one, other, rtol=2e-5, atol=1e-6), found, expected
+    )
+
+
+def test_a_program_without_sums_over_several_axes_is_traced_once():
+    objective, params = objective_of(dense(nnx.Rngs(0)), X)
+    expected = jax.make_jaxpr(jax.value_and_grad(objective, has_aux=True))(params)
+    found = jax.make_jaxpr(value_and_grad(objective))(params)
+    assert len(found.eqns) == len(expected.eqns)
