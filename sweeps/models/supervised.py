@@ -90,8 +90,9 @@ def supervised(
             kept for it. The same holds for `loss`.
         inspect: `(model, inputs) -> dict of scalars`, called with the evaluation model and the whole
             of the evaluation inputs at each evaluation.
-        lowering: `"auto"` runs convolutions and dense layers that still have Flax's default, and max-pools
-            without overlap, in the form that is fast for a population; None leaves the model alone.
+        lowering: `"auto"` runs convolutions and dense layers that still have Flax's default, max-pools
+            without overlap, and sums in gradients in the form that is fast for a population; None leaves
+            the model alone.
         diverge_above: a training loss above this counts as divergence.
 
     Returns:

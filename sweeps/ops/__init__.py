@@ -1,1 +1,1 @@
-"""What a population needs from XLA: convolution, dense, pooling, permutation, and whether all is finite."""
+"""What a population needs from XLA: convolution, dense, pooling, sums, permutation, finite numbers."""

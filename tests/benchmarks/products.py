@@ -1,11 +1,14 @@
-"""Times dense layers and epochs' orders beside JAX's own: `python -m tests.benchmarks.products`.
+"""Times dense layers, sums and epochs' orders beside JAX's own: `python -m tests.benchmarks.products`.
 
 A layer is what a population trains: product, bias and Adam, members side by side, inside a loop on one
-core. The last layer's rows are each member's own; the first layer's are one batch for all. Runs of both
-forms alternate; the table shows JAX's time over that of `sweeps`, the median with the range.
+core. The last layer's rows are each member's own; the first layer's are one batch for all. A sum is the
+gradient of a convolution's bias, over examples, rows and columns, of each member's, both compiled as the
+engine's programs are. Runs of both forms alternate; the table shows JAX's time over that of `sweeps`, the
+median with the range.
 """
 
 import argparse
+import functools
 import importlib.metadata
 import os
 import time
@@ -22,8 +25,12 @@ import numpy as np  # noqa: E402
 import optax  # noqa: E402
 from jax import Array, lax  # noqa: E402
 
+from sweeps.engine.compiler import compiler_options
+from sweeps.engine.program import make_mesh
 from sweeps.ops.dense import dot_general
+from sweeps.ops.exchange import exchanged, trace
 from sweeps.ops.permutation import permuted
+from sweeps.ops.sums import fast_sum
 from tests.benchmarks.convolutions import processor  # noqa: E402
 
 DENSE = (((1,), (0,)), ((), ()))
@@ -64,6 +71,20 @@ def layer(product: Callable[..., Array], shared: bool, steps: int) -> Callable[.
         return lax.fori_loop(0, steps, one, (params, state, down))
 
     return train
+
+
+def sums(total: Callable[[Array], Array], steps: int) -> Callable[[Array], Array]:
+    """Every member's sum, so many times, compiled as the engine's programs are."""
+
+    @functools.partial(jax.jit, compiler_options=compiler_options(make_mesh(jax.devices()[:1])))
+    def add(terms: Array) -> Array:
+        def one(_: Any, carry: Any) -> Any:
+            terms, _ = lax.optimization_barrier(carry)
+            return terms, jax.vmap(total)(terms)
+
+        return lax.fori_loop(0, steps, one, (terms, jnp.zeros((terms.shape[0], terms.shape[-1]))))[1]
+
+    return add
 
 
 def orders(permutation: Callable[[Array, int], Array], count: int, epochs: int) -> Callable[[Array], Array]:
@@ -117,6 +138,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         theirs, ours = (layer(product, shared, steps) for product in (lax.dot_general, dot_general))
         found = ratios(theirs, ours, ((kernel, bias), data, cotangent), options.rounds)
         print(f"| {name}, {inputs} to {features} | {found} |", flush=True)
+    for shape in ((8, 8, 16), (28, 28, 8), (4, 4, 128)):
+        (terms,) = draw((members, batch, *shape))
+        total = functools.partial(jnp.sum, axis=(0, 1, 2))
+        steps = max(5, int(2e8 / terms.size))
+        theirs, ours = (sums(each, steps) for each in (total, exchanged(trace(total, terms[0]), fast_sum)))
+        found = ratios(theirs, ours, (terms,), options.rounds)
+        print(f"| sum over {batch} x {shape[0]} x {shape[1]}, {shape[2]} features | {found} |", flush=True)
     for count in (128, 1437, 60_000):
         epochs = max(3, 200_000 // count)
         theirs, ours = (orders(each, count, epochs) for each in (jax.random.permutation, permuted))
