@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import sweeps
+from tests.cases import cases
 
 SCRIPT = "import sys\nfrom sweeps.cli.command import command\n{before}\nsys.exit(command())\n"
 # Ctrl-C as a module begins to be imported; NumPy and JAX import it from C too, or make another error of one.
@@ -25,20 +26,15 @@ def interrupted(code: str, *words: str) -> subprocess.CompletedProcess[str]:
     return done
 
 
-def each(default, others):
-    """Parameters, of which the others run with `-m durable`: each begins a process."""
-    return [*default, *(pytest.param(other, marks=pytest.mark.durable) for other in others)]
+EARLY = ["sweeps.cli.main", "numpy", "jaxlib._jax", "jax", "jax._src.api", "pyarrow.lib", "argparse"]
 
 
-@pytest.mark.parametrize(
-    "name",
-    each(["sweeps.cli.main", "numpy", "jaxlib._jax"], ["jax", "jax._src.api", "pyarrow.lib", "argparse"]),
-)
+@pytest.mark.parametrize("name", cases(EARLY, EARLY[:3], "durable"))  # each begins a process
 def test_ctrl_c_while_modules_are_imported_is_exit_status_130_and_no_trace(name):
     interrupted(SCRIPT.format(before=AT.format(name=name)), "list")
 
 
-@pytest.mark.parametrize("name", each(["make_parser"], ["ready_studies"]))
+@pytest.mark.parametrize("name", cases(["make_parser", "ready_studies"], ["make_parser"], "durable"))
 def test_ctrl_c_afterwards_is_too(name):
     raising = "def stop(): raise KeyboardInterrupt\nimport sweeps.cli.main as main\nmain.{} = stop"
     code = SCRIPT.format(before=raising.format(name))
@@ -71,7 +67,7 @@ sys.exit(command.command())
     assert (done.returncode, done.stdout, done.stderr) == (130, "heard\n", "")
 
 
-@pytest.mark.parametrize("seconds", each([0.0, 0.8], [0.1, 0.3, 2.0]))
+@pytest.mark.parametrize("seconds", cases([0.0, 0.1, 0.3, 0.8, 2.0], [0.0, 0.8], "durable"))
 def test_ctrl_c_some_time_after_the_command_began(seconds, tmp_path):
     began = AT.format(name="sweeps.cli.main").replace(
         "os.kill(os.getpid(), signal.SIGINT)", "os.write(1, b'.')"

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import sweeps
+from tests.cases import cases
 from tests.sweeps import plain
 
 STEPS = 12
@@ -63,7 +64,7 @@ def study(**changes: Any) -> sweeps.Study:
     return sweeps.Study(**(arguments | changes))
 
 
-@pytest.mark.parametrize("loop", ["inline", pytest.param("processes", marks=pytest.mark.durable)])
+@pytest.mark.parametrize("loop", cases(["inline", "processes"], ["inline"], "durable"))
 def test_a_linear_fall_is_that_of_a_counter_in_the_state(loop, tmp_path):
     if loop == "processes":
         found = sweeps.run(study(), out=tmp_path / "run", executor="processes", **OPTIONS)

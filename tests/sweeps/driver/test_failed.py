@@ -20,6 +20,7 @@ from sweeps.executors.processes import Processes
 from sweeps.host.progress import Display
 from sweeps.store import chunks as store
 from sweeps.store.status import status
+from tests.cases import cases
 from tests.sweeps import faulty
 
 OPTIONS = {"members_per_chunk": 8, "progress": False}
@@ -221,15 +222,14 @@ def test_a_run_of_which_no_member_can_be_trained_says_so(fault, tmp_path, out):
         assert counted(sweeps.resume(tmp_path / out, study, progress=False)) == {"done": 4}
 
 
-def named(name):
-    """A schedule's name; hyperband is brackets of halving, and runs with `-m durable`."""
-    return pytest.param(name, marks=pytest.mark.durable if name == "hyperband" else ())
+# Hyperband is brackets of halving.
+DEFAULT = [None, *(name for name in SCHEDULES if name != "hyperband")]
 
 
 @pytest.mark.parametrize(
     "after", [pytest.param(0, marks=pytest.mark.durable, id="early"), pytest.param(6, id="late")]
 )
-@pytest.mark.parametrize("name", [named(name) for name in SCHEDULES])
+@pytest.mark.parametrize("name", cases(SCHEDULES, DEFAULT, "durable"))
 def test_schedules_rank_what_failed_last_and_decide_anew_when_it_can_be_trained(
     raising, tmp_path, name, after
 ):
@@ -280,7 +280,7 @@ def test_a_search_that_learns_is_told_of_failures_and_asks_anew_when_they_are_go
 @pytest.mark.parametrize(
     "gone", [pytest.param(False, marks=pytest.mark.durable, id="there"), pytest.param(True, id="gone")]
 )
-@pytest.mark.parametrize("name", [None, *(named(name) for name in SCHEDULES)])
+@pytest.mark.parametrize("name", cases([None, *SCHEDULES], DEFAULT, "durable"))
 def test_a_run_with_failures_that_was_stopped_goes_on(raising, tmp_path, monkeypatch, name, gone):
     study = faulty.study(space=WIDE)
     options = {"schedule": name and SCHEDULES[name], **NARROW}

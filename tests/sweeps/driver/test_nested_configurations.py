@@ -146,7 +146,7 @@ def stopped_after(tmp_path, interrupted):
     return start
 
 
-@pytest.mark.parametrize("spans", [4, *(pytest.param(each, marks=pytest.mark.durable) for each in (1, 7))])
+@pytest.mark.parametrize("spans", cases([1, 4, 7], [4], "durable"))
 def test_halving_tpe_and_a_stop_end_with_the_same_tables(spans, stopped_after, tmp_path):
     own = study(space=SAMPLED, samples=12, evaluate_every=2)
     options: dict[str, Any] = {"search": sweeps.tpe(points_per_batch=6), "schedule": "halving(min_steps=4)"}

@@ -18,6 +18,7 @@ from sweeps.host.signals import listening
 from sweeps.store import checkpoints, checksums, derived
 from sweeps.store import chunks as store
 from sweeps.store.status import status
+from tests.cases import cases
 from tests.sweeps import plain
 
 CHUNKS = {"members_per_chunk": 4, "progress": False}
@@ -79,9 +80,7 @@ def terminal():
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize(
-    "spans", [*(pytest.param(each, marks=pytest.mark.durable) for each in (1, 2)), 7, 14]
-)
+@pytest.mark.parametrize("spans", cases([1, 2, 7, 14], [7, 14], "durable"))
 def test_a_run_that_was_stopped_goes_on_from_its_checkpoint(interrupted, whole, spans, number, terminal):
     directory = interrupted(study_of(), spans, number)
     assert not (directory / "lock").exists()

@@ -11,6 +11,7 @@ from sweeps.engine.folds import Judged, evaluated, split
 from sweeps.engine.plan import examine
 from sweeps.errors import StudyError
 from sweeps.members.population import populate
+from tests.cases import cases
 from tests.reference.folds import stratified
 from tests.sweeps import plain
 
@@ -64,7 +65,7 @@ def test_without_a_batch_size_a_step_sees_as_much_as_every_fold_leaves():
         np.testing.assert_allclose(found[2 * fold], inputs[membership != fold].sum(), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("batches", ["per_seed", pytest.param("shared", marks=pytest.mark.models)])
+@pytest.mark.parametrize("batches", cases(["per_seed", "shared"], ["per_seed"], "models"))
 def test_every_loop_takes_the_same_batches_and_goes_on_in_the_middle_of_an_epoch(batches):
     space = {"alpha": [0.0], "seed": [0, 3], "fold": "folds(3)"}  # six members on two devices
     study = plain.study(trial=plain.shuffled._replace(batch_size=8), space=space, batches=batches)

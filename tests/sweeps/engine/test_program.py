@@ -38,7 +38,7 @@ def train(study, devices=None, width=None, loop="scan"):
     return population, jax.tree.leaves(state), jax.tree.map(np.asarray, metrics), diverged_at
 
 
-@pytest.mark.parametrize("batches", ["per_seed", pytest.param("shared", marks=pytest.mark.models)])
+@pytest.mark.parametrize("batches", cases(["per_seed", "shared"], ["per_seed"], "models"))
 def test_a_population_on_two_devices_equals_each_member_alone(batches):
     study = small_study(
         batches=batches, space={"alpha": [0.0, 0.1], "learning_rate": [0.05, 0.1], "seed": [0, 3]}

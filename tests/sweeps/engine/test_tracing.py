@@ -22,6 +22,7 @@ from sweeps.host.progress import Display
 from sweeps.members.population import populate, traced_columns
 from sweeps.store import chunks as store
 from sweeps.store.derived import derive
+from tests.cases import cases
 from tests.sweeps.population_of_mlps import small_study, small_trial
 
 
@@ -88,7 +89,7 @@ def states_of(study, tmp_path, loop):
     return [results.model(study, member) for member in range(len(results.members))]
 
 
-@pytest.mark.parametrize("loop", ["scan", pytest.param("host", marks=pytest.mark.models)])
+@pytest.mark.parametrize("loop", cases(["scan", "host"], ["scan"], "models"))
 def test_bfloat16_parameters_train_as_in_a_loop_of_ones_own(tmp_path, monkeypatch, loop):
     monkeypatch.setattr("sweeps.engine.chunks.first_loop", lambda *_: loop)
     space = {"learning_rate": [0.1, 0.01], "b2": [0.999, 0.9]}

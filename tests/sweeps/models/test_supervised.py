@@ -1,6 +1,5 @@
 import dataclasses
 import functools
-from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
@@ -15,6 +14,7 @@ import sweeps
 from lrelu_jax import Alpha, LeakyReLU, PReLU, RReLU, leaky_relu, weight_decay_mask
 from lrelu_jax import linen as rectifiers
 from sweeps.errors import StudyError
+from tests.cases import cases
 from tests.sweeps.alone import assert_every_member_is_itself, train_together
 from tests.sweeps.population_of_mlps import Config as MLPConfig
 from tests.sweeps.population_of_mlps import small_data, small_study, small_trial
@@ -197,16 +197,11 @@ MODELS: dict[str, Any] = {
 }
 
 
-def cases(names: Iterable[str], default: Sequence[str]) -> list[Any]:
-    """All of them as parameters, of which those that are not of the default run with `-m models`."""
-    return [pytest.param(name, marks=() if name in default else pytest.mark.models) for name in names]
-
-
 # Batch norms are in the next test; a member of every kind is also trained by hand, in tests/reference.
 KINDS = [name for name in MODELS if "norm" not in name]
 
 
-@pytest.mark.parametrize("name", cases(KINDS, ("learned and random slopes",)))
+@pytest.mark.parametrize("name", cases(KINDS, ["learned and random slopes"], "models"))
 def test_every_member_of_every_kind_of_model_is_itself(name):
     space = {"alpha": [0.0, 0.3], "seed": [0, 7]}
     if "transformer" in name:  # its dropout rate may differ per member too
@@ -214,7 +209,7 @@ def test_every_member_of_every_kind_of_model_is_itself(name):
     assert_every_member_is_itself(study_of(MODELS[name], space))
 
 
-@pytest.mark.parametrize("name", cases(["batch norm", "linen batch norm"], ("linen batch norm",)))
+@pytest.mark.parametrize("name", cases(["batch norm", "linen batch norm"], ["linen batch norm"], "models"))
 def test_batch_statistics_are_kept_per_member(name):
     states = assert_every_member_is_itself(study_of(MODELS[name]))
     means = [leaf for leaf in jax.tree.leaves(states.rest) if leaf.ndim == 2]
@@ -260,7 +255,7 @@ def test_an_optax_chain_with_a_traced_peak_and_no_decay_on_slopes():
     assert jnp.abs(jax.tree.leaves(slopes)[0][1] - 0.25).max() < 0.1
 
 
-@pytest.mark.parametrize("name", cases(["cnn", "linen cnn", "mlp", "linen mlp"], ("linen mlp",)))
+@pytest.mark.parametrize("name", cases(["cnn", "linen cnn", "mlp", "linen mlp"], ["linen mlp"], "models"))
 def test_lowering_changes_the_program_and_not_the_model(name):
     fast, plain = (study_of(MODELS[name], lowering=lowering) for lowering in ("auto", None))
     one, other = (train_together(study)[1] for study in (fast, plain))

@@ -7,13 +7,17 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from sweeps.ops.permutation import _sorted_positions, permuted
+from tests.cases import cases
 
 
 # One round of sorting up to 1,625 and two from there on; keys of two digits up to 65,536, then three.
 @pytest.mark.parametrize(
     "count",
-    [0, 1, 5, 1625, 1626, 65_536, 65_537]
-    + [pytest.param(each, marks=pytest.mark.models) for each in (2, 3, 4, 100, 1437)],
+    cases(
+        [0, 1, 2, 3, 4, 5, 100, 1437, 1625, 1626, 65_536, 65_537],
+        [0, 1, 5, 1625, 1626, 65_536, 65_537],
+        "models",
+    ),
 )
 def test_it_is_the_permutation_that_jax_draws(count):
     for seed in range(3):

@@ -12,6 +12,7 @@ from jax import lax
 
 from sweeps.ops.exchange import exchanged, trace
 from sweeps.ops.pooling import fast_pool, max_pool
+from tests.cases import cases
 
 
 def draw(seed, *shapes, dtype=jnp.float32):
@@ -96,13 +97,7 @@ POOLS = {
 }
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(each, marks=() if each in ("NNX", "scan", "cond") else pytest.mark.models)
-        for each in POOLS
-    ],
-)
+@pytest.mark.parametrize("name", cases(POOLS, ["NNX", "scan", "cond"], "models"))
 def test_pools_that_a_program_holds_are_exchanged_and_give_the_same_bits(name):
     inputs = jnp.asarray(np.random.default_rng(0).integers(-1, 3, (3, 7, 6, 5)), jnp.float32)
 
