@@ -65,6 +65,8 @@ class Crew:
         self.count = self.false_starts = 0
         self.patience = time.monotonic() + PATIENCE_SECONDS
         self.looked = 0.0
+        self.trained: set[int] = set()  # static groups of which a step has been seen
+        self.groups: set[int] = set()  # these, and those that are asked for
         self.common: Plan | None = None  # by which all train, as the first of them has measured
 
     def plan(self, members_per_chunk: int | None, began: Plan | None) -> Plan:
@@ -99,6 +101,12 @@ class Crew:
                     self.lock.say(self.display.figures())
                 return
 
+    def _say_compiling(self) -> None:
+        """Says so where no worker trains before it has compiled: that is no time that steps take."""
+        groups = {assignment.task.chunk.group for assignment in self.running.values()}
+        if groups and not groups & self.trained and not self.display.phase:
+            self.display.compiling(len(self.trained) + 1, len(self.groups))
+
     def train(
         self, population: Population, chunks: list[Chunk], sources: Mapping[int, int], finished: Finished
     ) -> None:
@@ -108,6 +116,7 @@ class Crew:
             StudyError: workers do not start, or something fails that no member is to blame for.
         """
         waiting = collections.deque(Task(chunk) for chunk in chunks)
+        self.groups = self.trained | {chunk.group for chunk in chunks}
         shared = self.pool.share(population), self.pool.share(dict(sources))
         while waiting or self.running:
             self._staff(len(waiting) + len(self.running))
@@ -232,6 +241,7 @@ class Crew:
         task, why = assignment.task, outcome.failure
         chunk = task.chunk
         if why is None:
+            self.trained.add(chunk.group)
             last = chunk.stop == self.request.study.steps
             self.display.lead(outcome.best, self.request.study.mode)
             self.display.finish(chunk.name, len(chunk.members), chunk.steps, outcome.diverged, last)
@@ -258,6 +268,7 @@ class Crew:
             record, chunk = records.get(assignment.hand.name), assignment.task.chunk
             if record is not None and record.get("chunk") == chunk.name:
                 now = Running(len(chunk.members), record["step"] - chunk.after, record["step"], float("nan"))
+                self.trained |= {chunk.group} if now.steps else set()
                 self.display.chunk(chunk.name, now)
             limit = self._limit(chunk, record is not None and record.get("evaluating", False))
             if assignment.silent(record) > limit:
@@ -266,6 +277,7 @@ class Crew:
                 said = f"no sign of life from {assignment.hand.name} in {limit:.0f} s"
                 outcome = Outcome(0, Failure(said))
                 again += self._judge(population, assignment, outcome, finished)
+        self._say_compiling()
         members = sum(len(each.task.chunk.members) for each in self.running.values())
         workers = len(self.running) + len(self.idle)
         self.lock.say({"workers": workers, "members": members, **self.display.figures()})

@@ -30,6 +30,7 @@ from sweeps.executors.pool import Died, Failed
 from sweeps.executors.processes import Processes, ProcessPool, parse, ready
 from sweeps.host import compilation, memory
 from sweeps.host.devices import cpu_cores, jax_is_used
+from sweeps.host.progress import Display
 from sweeps.store import chunks as store
 from sweeps.store import heartbeats
 from tests.sweeps import clustered, plain, tiny_networks
@@ -302,6 +303,31 @@ def test_how_long_a_worker_may_be_silent():
     assert crew._limit(chunk, evaluating=True) == 1800
     crew.executor = Processes(time_limit=8)
     assert crew._limit(chunk, evaluating=False) == crew._limit(chunk, evaluating=True) == 8
+
+
+def test_time_in_which_all_workers_compile_is_kept_apart():
+    crew, display = object.__new__(dispatcher.Crew), Display(8, 800, shown=False)
+    crew.display, crew.trained, crew.groups = display, {0}, {0, 1, 2}
+    narrow, wide, wider = (Task(Chunk(group, np.arange(4), 4, 0, 100)) for group in range(3))
+    display.finish(narrow.chunk.name, 4, 100, 0)
+    for tasks, phase in [((narrow, wide), ""), ((wide, wider), "compiling 2 of 3"), ((), "")]:
+        crew.running = {number: Assignment(Hand("worker", None), task) for number, task in enumerate(tasks)}
+        display.doing("")
+        crew._say_compiling()
+        assert display.phase == phase
+    crew.running, display.phase = {0: Assignment(Hand("worker", None), wide)}, "measuring on 2 workers"
+    crew._say_compiling()
+    assert display.phase == "measuring on 2 workers"
+
+
+def test_a_group_that_is_reached_is_said_to_be_compiled_before_it_is_trained(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(Display, "compiling", lambda display, program, of: said.append((program, of)))
+    monkeypatch.setattr(dispatcher, "WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(ProcessPool, "room", lambda pool: 1)
+    study = plain.study(space={"width": [4, 8], "seed": range(2)})
+    found = sweeps.run(study, out=tmp_path / "run", executor=Processes(), progress=False)
+    assert {*found.members["status"].to_pylist()} == {"done"} and set(said) == {(2, 2)}
 
 
 @pytest.mark.durable
