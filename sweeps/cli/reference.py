@@ -3,6 +3,7 @@
 import ast
 import contextlib
 import dataclasses
+import inspect
 import sys
 import tomllib
 from collections.abc import Collection, Mapping
@@ -78,7 +79,8 @@ def _resolve(reference: str, images: str | None, within: tuple[Path, ...]) -> Re
         known = [name for name, value in vars(module).items() if isinstance(value, Study)]
         raise StudyError(unknown(f"{where} has no study", attribute, known))
     if not isinstance(study, Study):
-        raise StudyError(f"`{reference} is a sweeps.Study` must hold, but got a {type(study).__name__}")
+        cure = "; give what it returns a name there, and ask for that" if inspect.isfunction(study) else ""
+        raise StudyError(f"`{reference} is a sweeps.Study` must hold, but got a {type(study).__name__}{cure}")
     if images is not None:
         if attribute != "study" or not hasattr(module, "make"):
             raise StudyError(f"`a study with make(data)` must hold for --data, but {reference} has none")

@@ -235,6 +235,10 @@ def test_list_names_every_ready_study(capsys):
         (["five"], r'Unknown study "five"\. `sweeps list` shows .* file\.py:object or a \.toml file\.$'),
         (["sweeps.studies.digits_mlp:studdy"], 'has no study "studdy". Did you mean "study"?'),
         (["sweeps.studies.digits_mlp:Config"], "is a sweeps.Study` must hold, but got a type"),
+        (
+            ["sweeps.studies.digits_mlp:make"],
+            "got a function; give what it returns a name there, and ask",
+        ),
         (["missing.toml"], "`missing.toml can be read` must hold"),
         (["digits-mlp", "alhpa=1"], 'Config has no field "alhpa". Did you mean "alpha"?'),
         (["digits-mlp", "alpha"], 'Say what values "alpha" takes, such as alpha=\'linspace'),
