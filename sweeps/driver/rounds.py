@@ -180,6 +180,8 @@ def _train_rounds(
             if request.keep_best and isinstance(request.schedule, EarlyStopping):
                 keep_stopped(study, now, directory, request.keep_best, decision.stopped, stop)
             members, sources = np.setdiff1d(members, gone), decision.sources
+            if len(batch) == len(population):  # of a search that learns, other batches follow
+                run.display.go_on(population.groups[members].tolist())
             now = with_values(now, decision.values)  # those of the next round
             checkpoints.prune(directory, stop, beginnings(directory))
             _show_stopped(run, decision.stopped)

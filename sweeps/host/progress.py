@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -180,6 +180,16 @@ class Display:
         """
         self.stopped += members
         self._update()
+
+    def go_on(self, groups: Sequence[int]) -> None:
+        """Says who is trained from now on: what is left are their steps, and cost what theirs do.
+
+        Args:
+            groups: the static group of each.
+        """
+        if len(groups):
+            each = sum(self.weights.get(int(group), 1.0) for group in groups) / len(groups)
+            self.work = self._work_done() + each * (self.member_steps - self._completed())
 
     def staff(self, workers: int) -> None:
         """Says how many workers there are.

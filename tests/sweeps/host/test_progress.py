@@ -85,6 +85,21 @@ def test_time_left_ends_with_the_run_whichever_group_a_schedule_keeps(kept):
         assert (left == 0) == (step == 90), (step, left)
 
 
+@pytest.mark.parametrize("kept", [0, 2])
+def test_time_left_is_that_of_those_who_go_on(kept):
+    display = Display(30, 30 * 10 + 10 * 90, shown=False)
+    display.weights = {0: 0.1, 1: 1.0, 2: 1.9}
+    clock = [0.0]
+    display.forecast.clock = lambda: clock[0]
+    display.forecast.first = 0.0  # of the clock
+    for group in range(3):
+        clock[0] += 10 * display.weights[group]
+        display.finish(f"{group}-{10 * group}-0-10", 10, 10, 0, last=False)
+    display.go_on([kept] * 10)
+    # A member-step of weight one takes a tenth of a second.
+    assert display.figures()["left"] == pytest.approx(90 * display.weights[kept], rel=0.02)
+
+
 def test_what_was_trained_before_counts_with_its_cost():
     display = Display(30, 30 * 100, shown=False)
     display.weights = {0: 0.1, 1: 1.0, 2: 1.9}
