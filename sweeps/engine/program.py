@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import jaxprs_in_params
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from sweeps.engine.batches import batches_of
@@ -16,6 +15,7 @@ from sweeps.engine.folds import evaluated
 from sweeps.engine.tracing import as_python_numbers, scalars
 from sweeps.members.population import configure
 from sweeps.models.annealing import annealed
+from sweeps.ops.exchange import equations
 from sweeps.ops.finite import any_non_finite
 from sweeps.ops.threefry import fold_in
 from sweeps.trial import Study
@@ -305,9 +305,7 @@ def _where_rows(mask: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
 
 def _factorises(jaxpr: Any) -> bool:
     """Whether a matrix factorisation is among the operations, or in a function that they call."""
-    if any(equation.primitive in _FACTORISATIONS for equation in jaxpr.eqns):
-        return True
-    return any(_factorises(inner) for equation in jaxpr.eqns for inner in jaxprs_in_params(equation.params))
+    return any(equation.primitive in _FACTORISATIONS for equation in equations(jaxpr))
 
 
 def _any_non_finite(config: Any, state: Any, metrics: dict[str, jax.Array]) -> jax.Array:

@@ -187,8 +187,8 @@ class Display:
         Args:
             groups: the static group of each.
         """
-        if len(groups):
-            each = sum(self.weights.get(int(group), 1.0) for group in groups) / len(groups)
+        if groups:
+            each = sum(self.weights.get(group, 1.0) for group in groups) / len(groups)
             self.work = self._work_done() + each * (self.member_steps - self._completed())
 
     def staff(self, workers: int) -> None:

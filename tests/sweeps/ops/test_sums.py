@@ -54,9 +54,8 @@ def test_nan_and_infinity_are_in_the_sums_that_they_belong_to(place):
     x = jnp.zeros((2, 3, 2, 2)).at[place].set(jnp.nan)
     fast = with_fast_sums(lambda x: jnp.sum(x, (0, 1, 2)))
     np.testing.assert_array_equal(jnp.isnan(fast(x)), np.arange(2) == place[-1])
-    np.testing.assert_array_equal(
-        with_fast_sums(lambda x: jnp.sum(x, (1, 2)))(1 / (0 * x)), x.sum((1, 2)) * 0 + jnp.inf
-    )
+    infinite = jnp.where(jnp.isnan(x), jnp.inf, 1.0)
+    np.testing.assert_array_equal(fast(infinite), np.where(np.arange(2) == place[-1], np.inf, 2 * 3 * 2))
 
 
 @pytest.mark.parametrize(
