@@ -18,9 +18,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from tests.benchmarks.contenders import cores, pin
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-if hasattr(os, "sched_setaffinity"):  # one core, as each device of a sweep has
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+os.environ.setdefault("BENCHMARK_CORE", str(cores()[0]))  # one core, as each device of a sweep has
+pin()
 
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
@@ -39,6 +41,24 @@ B = networks.BATCH
 MEMBERS = 4  # side by side in one form of each product
 LEAST_SECONDS = 0.02  # of a run that is timed
 Run = Callable[[], float]
+
+
+class Timed(NamedTuple):
+    """One form of a product, compiled.
+
+    Attributes:
+        loop: computes it so many times and returns the seconds that this took.
+        times: often enough to be timed.
+        members: for how many members it is computed at once.
+    """
+
+    loop: Callable[[int], float]
+    times: int
+    members: int
+
+    def seconds(self) -> float:
+        """What it takes for one member, measured now."""
+        return self.loop(self.times) / self.times / self.members
 
 
 class Product(NamedTuple):
@@ -125,8 +145,8 @@ def forms(product: Product) -> list[tuple[Callable[[Array, Array], Array], list[
     return found
 
 
-def timed(function: Callable[[Array, Array], Array], shapes: list[tuple[int, ...]], members: int) -> Run:
-    """A run of one form, compiled: returns the seconds that it takes for one member."""
+def timed(function: Callable[[Array, Array], Array], shapes: list[tuple[int, ...]], members: int) -> Timed:
+    """One form, compiled."""
     rng = np.random.default_rng(0)
     operands = tuple(jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in shapes)
 
@@ -149,13 +169,14 @@ def timed(function: Callable[[Array, Array], Array], shapes: list[tuple[int, ...
     times = 4
     while run(times) < LEAST_SECONDS:
         times *= 2
-    return lambda: run(times) / times / members
+    return Timed(run, times, members)
 
 
-def fastest(product: Product, tries: int = 3) -> Run:
+def fastest(product: Product, tries: int = 3) -> Timed:
     """The form that takes the least."""
-    runs = [timed(*form) for form in forms(product)]
-    return min(runs, key=lambda run: min(run() for _ in range(tries)))
+    return min(
+        (timed(*form) for form in forms(product)), key=lambda form: min(form.seconds() for _ in range(tries))
+    )
 
 
 def engine(name: str) -> tuple[Run, str]:
@@ -184,12 +205,12 @@ def row(name: str, rounds: int) -> None:
     """One network: its products, their sum, and the engine's step over that."""
     mine, plan = engine(name)
     products = PRODUCTS[name]
-    runs = [fastest(product) for product in products]
-    times, seconds = np.array([product.times for product in products]), np.empty((rounds, len(runs)))
+    alone = [fastest(product) for product in products]
+    times, seconds = np.array([product.times for product in products]), np.empty((rounds, len(alone)))
     own = np.empty(rounds)
     for turn in range(rounds):
         own[turn] = mine()
-        seconds[turn] = [run() for run in runs]
+        seconds[turn] = [form.seconds() for form in alone]
     limits = seconds @ times
     ratio, target = np.median(own / limits), TARGETS[name]
     said = "" if target is None else f" ({verdict(float(ratio), target, at_most=True)})"

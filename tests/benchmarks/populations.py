@@ -24,6 +24,7 @@ from tests.benchmarks.contenders import ROOT, Contender, Timing, alternate, core
 
 ENGINE, TORCH = "sweeps", "PyTorch, one process per core"
 WORKERS = "sweeps, one worker per core"  # what `--executor processes` comes to
+LIMIT = "its products"  # alone, a process per core: less than their time no contender takes
 # Multiply-adds of the matrix products of one step of the MLP: forward, gradients of the weights, and
 # gradients of the hidden layers' inputs.
 MLP_FLOPS = 2 * 128 * (2 * (64 * 128 + 128 * 128 + 128 * 10) + 128 * 128 + 128 * 10)
@@ -79,6 +80,7 @@ def contenders(name: str, digits: Path) -> list[Contender]:
         ),
         Contender("JAX, one member and step at a time", ("jax_contender.py", name, "steps"), few),
         vmapped,
+        Contender(LIMIT, ("products_contender.py", name), members, len(cores())),
     ]
     return found + [Contender("matrix products", ("matmul_contender.py",), 20)] * (name == "mlp")
 
@@ -86,7 +88,7 @@ def contenders(name: str, digits: Path) -> list[Contender]:
 def race(name: str, rounds: int, digits: Path) -> Section:
     """One row: every contender's time per member, and how many times the engine's that is."""
     timings = alternate(contenders(name, digits), rounds)
-    products = timings.pop("matrix products", None)
+    products, limit = timings.pop("matrix products", None), timings.pop(LIMIT, None)
     mine = timings[ENGINE]
     lines = [
         "| contender | s per member: median (least to most) | times sweeps | target | test loss | accuracy |"
@@ -104,6 +106,8 @@ def race(name: str, rounds: int, digits: Path) -> Section:
     if WORKERS in timings and TORCH in timings:
         median, least, most = ratios(timings[WORKERS], timings[TORCH])
         lines += ["", f"PyTorch's time over the workers': {median:.2f} ({least:.2f} to {most:.2f})."]
+    if limit is not None:
+        lines += ["", limited(limit, {who: timings[who] for who in (ENGINE, WORKERS, TORCH)})]
     if "plan" in mine.answers[0]:
         lines += ["", f"Chosen by measuring: {mine.answers[0]['plan']}."]
     if products is not None:
@@ -113,8 +117,23 @@ def race(name: str, rounds: int, digits: Path) -> Section:
             f"Matrix products of 2048 x 2048 float32, one per core: {rate:.0f} GFLOP/s; the MLP reaches "
             f"{reached:.0f}, {100 * reached / rate:.0f} % ({verdict(100 * reached / rate, 75)})."
         )
-    data = {contender: timing._asdict() for contender, timing in timings.items()}
-    return Section(TITLES[name], lines, data | ({"products": products._asdict()} if products else {}))
+    apart = {"large products": products, LIMIT: limit}
+    measured = timings | {each: timing for each, timing in apart.items() if timing is not None}
+    return Section(
+        TITLES[name], lines, {contender: timing._asdict() for contender, timing in measured.items()}
+    )
+
+
+def limited(limit: Timing, timings: dict[str, Timing]) -> str:
+    """The limit, and what each contender takes times that."""
+    over = []
+    for contender, timing in timings.items():
+        median, least, most = ratios(limit, timing)
+        over.append(f"{contender} {median:.2f} ({least:.2f} to {most:.2f})")
+    return (
+        f"The limit is what the matrix products of its steps take alone, each in its fastest form, on all "
+        f"cores: {seconds(limit)} s per member. Times that: {'; '.join(over)}."
+    )
 
 
 def seconds(timing: Timing) -> str:

@@ -97,7 +97,7 @@ def test_linear_layers_have_gain_1():
 @pytest.mark.parametrize(
     ("ours", "distribution", "mode"),
     [
-        pytest.param(*kind, mode, marks=() if (number + place) % 2 == 0 else pytest.mark.models)
+        pytest.param(*kind, mode, marks=() if (number, place) in ((0, 0), (1, 2)) else pytest.mark.models)
         for number, kind in enumerate([(he_normal, "truncated_normal"), (he_uniform, "uniform")])
         for place, mode in enumerate(["fan_in", "fan_out", "fan_avg", "fan_geo_avg"])
     ],

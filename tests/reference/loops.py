@@ -94,25 +94,20 @@ def squared_error(outputs: jax.Array, targets: Any) -> jax.Array:
     return (outputs - targets) ** 2
 
 
-def train_nnx(
+def nnx_trainer(
     build: Callable[[nnx.Rngs], nnx.Module],
     optimizer: optax.GradientTransformation,
-    plan: Plan,
-    seed: int,
     loss: Callable[..., jax.Array] = cross_entropy,
-) -> Run:
-    """Trains an NNX model, which is built once; each step's random streams are those of a model built anew.
+) -> Callable[[Plan, int], Run]:
+    """Trains members of one configuration, by plan and seed; what they share is compiled once.
+
+    A model is built once; each step's random streams are those of a model built anew.
 
     Args:
         build: makes the model.
         optimizer: what changes its parameters.
-        plan: what it is trained on.
-        seed: the member's.
         loss: `(outputs, targets) -> one value per example, or their mean`.
     """
-    model: Any = build(nnx.Rngs(initial_key(plan, seed)))
-    model.train()
-    state: Any = nnx.Optimizer(model, optimizer, wrt=nnx.Param)
 
     @nnx.jit
     def step(model: Any, state: Any, batch: Any, key: jax.Array) -> jax.Array:
@@ -123,12 +118,36 @@ def train_nnx(
         nnx.pop(model, nnx.Intermediate)
         return value
 
-    losses = [step(model, state, batch, key) for batch, key in batches(plan, seed)]
-    params, rest = nnx.state(model, nnx.Param), nnx.state(model, nnx.Not(nnx.Any(nnx.Param, nnx.RngState)))
-    params, rest = by_path(params), by_path(rest)  # copies: evaluation may change a model, as WeightNorm does
-    model.eval()
-    outputs = nnx.jit(lambda model, inputs: model(inputs))(model, plan.data[1][0])
-    return Run(np.asarray(losses), params, rest, outputs)
+    apply = nnx.jit(lambda model, inputs: model(inputs))
+
+    def train(plan: Plan, seed: int) -> Run:
+        model: Any = build(nnx.Rngs(initial_key(plan, seed)))
+        model.train()
+        state: Any = nnx.Optimizer(model, optimizer, wrt=nnx.Param)
+        losses = [step(model, state, batch, key) for batch, key in batches(plan, seed)]
+        params, rest = (
+            nnx.state(model, nnx.Param),
+            nnx.state(model, nnx.Not(nnx.Any(nnx.Param, nnx.RngState))),
+        )
+        params, rest = (
+            by_path(params),
+            by_path(rest),
+        )  # copies: evaluation may change a model, as WeightNorm does
+        model.eval()
+        return Run(np.asarray(losses), params, rest, apply(model, plan.data[1][0]))
+
+    return train
+
+
+def train_nnx(
+    build: Callable[[nnx.Rngs], nnx.Module],
+    optimizer: optax.GradientTransformation,
+    plan: Plan,
+    seed: int,
+    loss: Callable[..., jax.Array] = cross_entropy,
+) -> Run:
+    """Trains one member."""
+    return nnx_trainer(build, optimizer, loss)(plan, seed)
 
 
 def train_linen(

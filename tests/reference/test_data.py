@@ -89,6 +89,7 @@ def test_a_dict_of_inputs_is_handed_to_the_model():
     assert_same(found, losses, outputs, np.ones(len(JUDGED)))
 
 
+@pytest.mark.models
 def test_a_tuple_of_inputs_is_handed_to_the_model():
     module = linen_models.Pair(Config(0.4, RATE))
     found = swept(

@@ -1,5 +1,7 @@
 """Members of cross-validation beside the same trained by hand on indices that NumPy computes."""
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -39,6 +41,12 @@ def swept(
     return sweeps.run(study, root_seed=5, devices=jax.devices()[:2], members_per_chunk=5, progress=False)
 
 
+@functools.cache
+def trainer(config: Config) -> Callable[[Plan, int], Run]:
+    """Trains members of this configuration by hand."""
+    return loops.nnx_trainer(lambda rngs: MLP(config, rngs), optax.adam(config.learning_rate))
+
+
 def by_hand(
     row: dict[str, Any], membership: np.ndarray, per_seed: bool, steps: int = STEPS
 ) -> tuple[Run, Any]:
@@ -47,9 +55,7 @@ def by_hand(
     held = [part[membership == fold] for part in TRAIN]
     judged = [np.concatenate(parts) for parts in zip(held, EVALUATION, strict=True)]
     plan = Plan((TRAIN, judged), steps=steps, per_seed=per_seed, folds=membership, fold=fold)
-    optimizer = optax.adam(config.learning_rate)
-    run = loops.train_nnx(lambda rngs: MLP(config, rngs), optimizer, plan, row["seed"])
-    return run, held[1]
+    return trainer(config)(plan, row["seed"]), held[1]
 
 
 def assert_same(results: sweeps.Results, membership: np.ndarray, per_seed: bool, held_out_is_the_test: bool):

@@ -3,9 +3,11 @@ from typing import Any
 import jax
 import numpy as np
 import optax
+import pytest
 from flax import nnx
 
 import sweeps
+
 from tests.reference import data, loops, optimizers
 from tests.reference.comparison import Config, assert_same, sweep, trial_of
 from tests.reference.loops import Plan, Run
@@ -26,6 +28,7 @@ def test_clipping_masked_decay_a_schedule_and_a_plateau(tmp_path):
     assert_same(sweep(trial, PLAN, tmp_path), train, PLAN)
 
 
+@pytest.mark.models
 def test_lookahead_on_several_transforms_of_several_steps(tmp_path):
     trial = trial_of(MLP, lambda rate: optimizers.with_slow_weights(optimizers.lookahead(rate)), PLAN)
     assert_same(sweep(trial, PLAN, tmp_path), train_with_lookahead, PLAN)

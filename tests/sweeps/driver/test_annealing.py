@@ -93,7 +93,7 @@ STOPPED: dict[str, dict[str, Any]] = {
             options,
             spans,
             id=f"{name}-{spans}",
-            marks=() if (name, spans) in (("alone", 3), ("tpe", 3)) else pytest.mark.durable,
+            marks=() if (name, spans) == ("alone", 3) else pytest.mark.durable,
         )
         for name, options in STOPPED.items()
         for spans in (1, 3, 6)

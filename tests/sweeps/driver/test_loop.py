@@ -189,8 +189,9 @@ def on_digits():
 
 @pytest.mark.parametrize(
     ("field", "wild", "mild"),
-    [("alpha", 5.0, 0.2), pytest.param("learning_rate", 1e6, 0.05, marks=pytest.mark.models)],
+    [("alpha", 5.0, 0.2), ("learning_rate", 1e6, 0.05)],
 )
+@pytest.mark.models
 def test_sgd_diverges_on_digits_where_it_must(on_digits, field, wild, mild):
     found = []
     for other in (wild, mild):

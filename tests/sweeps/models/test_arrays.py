@@ -181,6 +181,7 @@ def test_plain_arrays_survive_an_interruption(tmp_path, monkeypatch):
     assert results.metrics.equals(whole.metrics) and results.members.equals(whole.members)
 
 
+@pytest.mark.models
 def test_plain_arrays_are_the_same_in_workers(tmp_path):
     options: dict[str, Any] = {"members_per_chunk": 2, "progress": False}
     found = sweeps.run(fourier_features.plain, out=tmp_path / "run", executor="processes", **options)

@@ -337,6 +337,7 @@ def descend(loss, params):
     return jax.jit(lambda p: lax.scan(step, (p, optimizer.init(p)), length=4)[1])(params)
 
 
+@pytest.mark.models
 def test_an_nnx_convolution_trains_the_same():
     (images,) = draw(15, (8, 6, 6, 1))
 

@@ -11,6 +11,7 @@ from flax import nnx
 from sweeps.ops import gradients
 from sweeps.ops.exchange import trace
 from sweeps.ops.gradients import value_and_grad
+from tests.cases import cases
 
 X = np.random.default_rng(0).normal(size=(16, 8, 8, 3)).astype(np.float32)
 
@@ -57,7 +58,7 @@ def dense(rngs):
     return nnx.Sequential(lambda x: x.reshape(16, -1), nnx.Linear(192, 8, rngs=rngs), jax.nn.relu)
 
 
-@pytest.mark.parametrize("kind", [convolutional, of_sequences, dense])
+@pytest.mark.parametrize("kind", cases([convolutional, of_sequences, dense], [convolutional], "models"))
 def test_values_and_gradients_are_those_of_jax(kind):
     objective, params = objective_of(kind(nnx.Rngs(0)), X)
     found = jax.jit(value_and_grad(objective))(params)
@@ -65,6 +66,7 @@ def test_values_and_gradients_are_those_of_jax(kind):
     assert_close(found, expected)
 
 
+@pytest.mark.models
 def test_a_linen_model_of_each_member_has_its_own_gradient():
     model = nn.Sequential([nn.Conv(8, (3, 3)), nn.relu, lambda x: nn.max_pool(x, (2, 2), strides=(2, 2))])
     params = jax.vmap(lambda key: model.init(key, X))(jax.random.split(jax.random.key(0), 3))

@@ -29,7 +29,9 @@ from sweeps.space.domains import (
 from sweeps.space.whole import int_log_uniform, int_uniform
 from sweeps.trial import Field, fields
 
-WITH_TORCH = pytest.param("gp", marks=pytest.mark.skipif(not find_spec("torch"), reason="needs torch"))
+WITH_TORCH = pytest.param(
+    "gp", marks=(pytest.mark.models, pytest.mark.skipif(not find_spec("torch"), reason="needs torch"))
+)
 QUICK = ["random", "sobol", "tpe"]  # the Gaussian process takes seconds for a batch
 DRAWING = [*QUICK, WITH_TORCH]
 ALL = ["grid", *DRAWING]
