@@ -7,7 +7,6 @@ import pytest
 from flax import nnx
 
 import sweeps
-
 from tests.reference import data, loops, optimizers
 from tests.reference.comparison import Config, assert_same, sweep, trial_of
 from tests.reference.loops import Plan, Run
