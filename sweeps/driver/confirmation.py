@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -68,23 +69,33 @@ def confirmed(
         found = begin(session._replace(executor=None), fresh, None, None, options)
         return results if session.signals.over else dataclasses.replace(results, confirmation=found)
     folder = Path(out) / store.CONFIRMATION
-    recorded = _recorded(folder)
+    recorded = _recorded(folder, asked)
     if recorded is not None:
-        refuse_changes(recorded, asked)
         go_on(session, folder, recorded, fresh)
     else:
         begin(session, fresh, folder, None, options)
     return results if session.signals.over else load(out)
 
 
-def _recorded(folder: Path) -> dict[str, Any] | None:
-    """The manifest of a confirmation that was begun; one that cannot be read is set aside."""
+def _recorded(folder: Path, asked: dict[str, Any]) -> dict[str, Any] | None:
+    """The manifest of a confirmation that was begun; what cannot be read, or is another's, is set aside."""
     try:
-        return store.read_manifest(folder)
+        recorded = store.read_manifest(folder)
     except StudyError:
         if folder.exists():
             set_aside(folder.parent, folder)
         return None
+    try:
+        refuse_changes(recorded, asked)
+    except StudyError:  # members that had failed are trained, and one of them has won
+        kept = set_aside(folder.parent, folder)
+        warnings.warn(
+            f"the winner is another one than was confirmed: it is confirmed now, and what was found for the "
+            f"other is in {kept}",
+            stacklevel=4,
+        )
+        return None
+    return recorded
 
 
 def fresh_seeds(study: Study, count: int) -> range:

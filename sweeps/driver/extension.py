@@ -89,6 +89,8 @@ def extend(
         SystemExit: SIGTERM, likewise.
     """
     check_minutes(max_minutes)
+    if not isinstance(space, Mapping | None):
+        raise StudyError(f"`space is a dict of fields and levels` must hold, but got {brief(space)}")
     directory = Path(directory)
     recorded = store.read_manifest(directory)
     executor, free = going_on(executor, devices, recorded)

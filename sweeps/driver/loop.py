@@ -17,7 +17,7 @@ from sweeps.results.storage import masked, reachable
 from sweeps.schedules import schedule as schedules
 from sweeps.search import adaptive
 from sweeps.search.adaptive import Adaptive
-from sweeps.space.bounds import finite
+from sweeps.space.bounds import finite, whole_number
 from sweeps.store import chunks as store
 from sweeps.trial import Study
 
@@ -183,6 +183,8 @@ def _request(origin: Origin, study: Study, settings: Settings, executor: Any) ->
 def _check_numbers(settings: Settings) -> None:
     """Raises a StudyError if a number is none that a run can have."""
     root_seed = settings.root_seed
+    if settings.members_per_chunk is not None:
+        whole_number("members_per_chunk", settings.members_per_chunk)
     if not isinstance(root_seed, int) or not 0 <= root_seed <= MAX_SEED:
         raise StudyError(
             f"`root_seed is a whole number from 0 to 2**32 - 1` must hold, but got {brief(root_seed)}"

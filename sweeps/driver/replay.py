@@ -19,6 +19,7 @@ from sweeps.host.signals import listening
 from sweeps.members.request import request_again
 from sweeps.members.sampling import all_members
 from sweeps.results.lineage import is_evolved
+from sweeps.space.bounds import whole_number
 from sweeps.store import checkpoints, manifest
 from sweeps.store import chunks as store
 from sweeps.store.checkpoints import Writer
@@ -65,6 +66,7 @@ def replay(directory: str | Path, member: int, study: Study, *, progress: bool =
     directory, recorded = Path(directory), store.read_manifest(directory)
     request = request_again(recorded, study)
     study = request.study
+    member = whole_number("member", int(member) if isinstance(member, np.integer) else member, 0)
     if not 0 <= member < request.members:
         raise StudyError(f"`0 <= member < {request.members}` must hold, but got {member}")
     if is_evolved(recorded):

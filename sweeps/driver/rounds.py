@@ -20,7 +20,7 @@ from sweeps.executors.assignment import Task
 from sweeps.executors.executor import Trainer
 from sweeps.executors.inline import say_failure
 from sweeps.host.progress import Display
-from sweeps.members.population import Population, repeats, with_values
+from sweeps.members.population import Population, allowed_members, repeats, values_of, with_values
 from sweeps.members.request import Request
 from sweeps.members.sampling import batches
 from sweeps.results.optuna_export import show
@@ -174,7 +174,7 @@ def _train_rounds(
             run.train(now, spans, sources, finished)
         if stop < study.steps:
             decision = _decide(run, now, batch, members, stop)
-            dead = members[np.isnan(scores(directory, members, judged_by(study), stop))]
+            dead = np.intersect1d(members, store.members_with(directory, stop, *LOST))
             gone = np.union1d(decision.stopped, np.setdiff1d(dead, list(decision.sources)))
             run.display.stop(len(np.setdiff1d(decision.stopped, dead)))
             if request.keep_best and isinstance(request.schedule, EarlyStopping):
@@ -250,20 +250,27 @@ def _standing(
 ) -> Standing:
     """Members at the step of a decision, by what is committed."""
     judged, early = judged_by(run.request.study), isinstance(run.request.schedule, EarlyStopping)
+    each = repeats(run.request.study)
+    points = (members - batch[0]) // each
+    ends = {store.interval(folder).stop for folder in store.committed(run.directory)}
+    lost = [store.members_with(run.directory, end, *LOST) for end in ends if end < step]
+    before = np.setdiff1d(np.intersect1d(batch, np.concatenate([members[:0], *lost])), members)
     return Standing(
         step=step,
         members=members,
-        points=(members - batch[0]) // repeats(run.request.study),
+        points=points,
         scores=scores(run.directory, members, judged, step),
         groups=population.groups[members],
         history=score_history(run.directory, members, judged, step) if early else None,
+        lost=np.isin(members, store.members_with(run.directory, step, *LOST)),
+        losses=np.bincount((before - batch[0]) // each, minlength=len(batch) // each)[points],
     )
 
 
 def _by_scores(request: Request, population: Population, batch: np.ndarray, standing: Standing) -> Decision:
     study = request.study
     traced = [field.name for field in population.fields if field.traced and field.name in population.swept]
-    return schedule.decide(
+    decision = schedule.decide(
         request.schedule,
         standing,
         mode=study.mode,
@@ -275,6 +282,12 @@ def _by_scores(request: Request, population: Population, batch: np.ndarray, stan
         values={name: population.columns[name][standing.members] for name in traced},
         evaluations=study.evaluation_steps,
     )
+    own = {}
+    for member, source in decision.sources.items():
+        values = values_of(population, source)
+        own[member] = {name: values[name] for name in decision.values.get(member, {})}
+    refused = set(own) - allowed_members(study, with_values(population, decision.values), own)
+    return decision._replace(values=decision.values | {member: own[member] for member in refused})
 
 
 def _left(run: _Run, population: Population, chunks: list[Chunk], steps: Interval) -> list[Chunk]:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import zlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +13,7 @@ from sweeps.members.folds import membership
 from sweeps.members.groups import constructed, static_groups
 from sweeps.members.instances import build
 from sweeps.members.instances import configure as configure
-from sweeps.members.leaving_out import let_through
+from sweeps.members.leaving_out import allowed, let_through
 from sweeps.search.branches import completed, reduced
 from sweeps.search.crossing import crossing
 from sweeps.space.checking import check_value
@@ -245,6 +245,26 @@ def values_of(population: Population, member: int | np.integer) -> dict[str, Any
         name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()
     }
     return {**population.fixed, **values}
+
+
+def allowed_members(study: Study, population: Population, members: Iterable[int]) -> set[int]:
+    """The members that are let through with the values that they have, and whose configuration takes these.
+
+    Args:
+        study: the study.
+        population: the population.
+        members: ids.
+    """
+    found = set()
+    for member in members:
+        values = values_of(population, member)
+        try:
+            config_of(population, member)
+        except Exception:  # whatever a person's own `__post_init__` raises
+            continue
+        if allowed(study, [{name: values[name] for name in population.swept}])[0]:
+            found.add(member)
+    return found
 
 
 def traced_columns(population: Population, members: np.ndarray) -> dict[str, np.ndarray]:

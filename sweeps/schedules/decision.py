@@ -12,10 +12,12 @@ class Standing(NamedTuple):
         step: the step after which is decided.
         members: the ids that still run, ascending.
         points: the configuration number of each; the seeds of one configuration share it.
-        scores: the study's metric of each at this step, NaN for one that diverged.
+        scores: the study's metric of each at this step; NaN for one that diverged, and where it is undefined.
         groups: the static group of each; None is one group.
         history: the score that each had after every evaluation so far, a row per evaluation, the oldest
             first; None where the schedule does not ask for it.
+        lost: whether each has diverged or failed; None takes those without a finite score.
+        losses: how many members of each one's configuration were lost before this step; None is none.
     """
 
     step: int
@@ -24,6 +26,13 @@ class Standing(NamedTuple):
     scores: np.ndarray
     groups: np.ndarray | None = None
     history: np.ndarray | None = None
+    lost: np.ndarray | None = None
+    losses: np.ndarray | None = None
+
+    @property
+    def gone(self) -> np.ndarray:
+        """Whether each member cannot go on: a healthy one can, though its score is not a number."""
+        return ~np.isfinite(self.scores) if self.lost is None else self.lost
 
 
 class Decision(NamedTuple):
@@ -76,8 +85,8 @@ def same(first: Decision, second: Decision) -> bool:
 def rank_points(standing: Standing, mode: str) -> np.ndarray:
     """Configuration numbers by the mean score over their seeds, the best first.
 
-    One of which a member diverged ranks below all of which none did, and the lower the more of them did. Ties
-    break by the smallest member id.
+    One of which a member diverged, now or before, ranks below all of which none did, and the lower the more
+    of them did; a score that is not a number counts as one. Ties break by the smallest member id.
 
     Args:
         standing: the members.
@@ -94,17 +103,19 @@ def rank_points(standing: Standing, mode: str) -> np.ndarray:
     healthy = np.bincount(place, weights=finite, minlength=len(points))
     total = np.bincount(place, weights=np.where(finite, standing.scores, 0.0), minlength=len(points))
     lost = np.bincount(place, minlength=len(points)) - healthy
+    if standing.losses is not None:
+        lost = lost + standing.losses[first]
     mean = total / np.maximum(healthy, 1)
     return points[np.lexsort((standing.members[first], -mean if mode == "max" else mean, lost))]
 
 
 def rank_members(standing: Standing, mode: str) -> np.ndarray:
-    """The places of members in `standing`, the best first; diverged ones last, ties by id.
+    """The places of members in `standing`, the best first; those without a score last, ties by id.
 
     Args:
         standing: the members.
         mode: `max` or `min`.
     """
-    diverged = ~np.isfinite(standing.scores)
-    scores = np.where(diverged, 0.0, standing.scores)
-    return np.lexsort((standing.members, -scores if mode == "max" else scores, diverged))
+    unscored = ~np.isfinite(standing.scores)
+    scores = np.where(unscored, 0.0, standing.scores)
+    return np.lexsort((standing.members, -scores if mode == "max" else scores, unscored))

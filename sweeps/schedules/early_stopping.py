@@ -83,7 +83,7 @@ def stop_stalled(schedule: EarlyStopping, standing: Standing, mode: str) -> Deci
         mode: `max` or `min`.
     """
     assert standing.history is not None  # of all schedules this one asks for it
-    alive = np.isfinite(standing.scores)
+    alive = ~standing.gone
     units = standing.members if schedule.per == "member" else standing.points
     found, place = np.unique(units[alive], return_inverse=True)
     history = standing.history[:, alive]

@@ -145,13 +145,18 @@ def survivors(
     for place, bracket in enumerate(found):
         here = own == place
         if standing.step in bracket.rungs and here.any():
-            inside = Standing(
-                standing.step, standing.members[here], standing.points[here], standing.scores[here]
+            inside = standing._replace(
+                members=standing.members[here],
+                points=standing.points[here],
+                scores=standing.scores[here],
+                losses=None if standing.losses is None else standing.losses[here],
             )
             ranked = rank_points(inside, mode)
             count = len(ranked)
             keep = -(-count // schedule.eta) if isinstance(schedule, Halving) else count // schedule.eta
-            goes_on[here] = np.isin(inside.points, ranked[: max(1, keep)]) & np.isfinite(inside.scores)
+            if not np.isfinite(inside.scores).any():
+                keep = count  # where nobody has a score nobody is worse
+            goes_on[here] = np.isin(inside.points, ranked[: max(1, keep)]) & ~standing.gone[here]
     return Decision(standing.members[~goes_on])
 
 

@@ -42,7 +42,8 @@ def pbt(
     """Population-based training (Jaderberg et al., 2017), exploiting by truncation selection.
 
     Every so often the worst members take the state and the hyperparameters of one of the best, and each swept
-    traced field is multiplied by one of two factors; a field with levels goes to the neighbouring level.
+    traced field is multiplied by one of two factors; a field with levels goes to the neighbouring level. New
+    values that the study's `where`, or the configuration itself, does not take are the winner's own instead.
     Static fields never mix: a member learns only from its own static group. No healthy member is stopped.
 
     What is found is a schedule of hyperparameters, of which `best().config` has the last values and
@@ -104,8 +105,8 @@ def evolve(
     """Exploits by truncation, explores by perturbing.
 
     Of n members of a static group the worst floor(fraction * n), at least one, learn from the best as many;
-    diverged ones are always among the worst, however many they are, and never learned from. A diverged member
-    whose group has no healthy one ends.
+    those without a score, as diverged ones are, are always among the worst, however many they are, and never
+    learned from. A diverged member whose group has nobody to learn from ends.
 
     Args:
         schedule: the schedule.
@@ -124,15 +125,15 @@ def evolve(
     groups = np.zeros(len(ranked), np.int64) if standing.groups is None else standing.groups
     for group in np.unique(groups):
         order = ranked[groups[ranked] == group]
-        diverged = int((~np.isfinite(standing.scores[order])).sum())
+        unscored = int((~np.isfinite(standing.scores[order])).sum())
         # The tiny number keeps a product such as 0.29 x 100 from falling below the whole number it means.
         share = max(1, math.floor(schedule.fraction * len(order) + 1e-9)) if len(order) > 1 else 0
-        winners = order[: min(share, len(order) - diverged)]
-        losers = order[len(order) - max(share, diverged) :]
+        winners = order[: min(share, len(order) - unscored)]
+        losers = order[len(order) - max(share, unscored) :]
         if len(winners):
             best |= {int(place): winners for place in losers}
         else:
-            stopped += standing.members[order[len(order) - diverged :]].tolist()
+            stopped += standing.members[order[standing.gone[order]]].tolist()
     ladders = {name: _ladder(domains[name]) for name in traced}
     sources, changed = {}, {}
     for place in sorted(best):
@@ -196,13 +197,16 @@ def _ladder(domain: Domain) -> np.ndarray | None:
     listed = possible_values(domain)
     if listed is None:
         return None
+    switches = [level for level in listed if isinstance(level, bool)]
+    if switches:
+        return np.asarray(sorted(switches))
     return np.asarray(sorted(float(level) for level in listed if is_number(level)))
 
 
 def _moved(domain: Domain, ladder: np.ndarray | None, value: float, factor: float) -> float:
     if ladder is not None:
         nearest = int(np.argmin(np.abs(ladder - value)))
-        return float(ladder[min(max(nearest + (1 if factor > 1 else -1), 0), len(ladder) - 1)])
+        return ladder[min(max(nearest + (1 if factor > 1 else -1), 0), len(ladder) - 1)].item()
     if isinstance(domain, IntUniform | IntLogUniform):  # rounding must not keep a small number where it is
         step = round(value * factor) - value or math.copysign(1, (factor - 1) * value)
         return float(min(max(value + step, domain.low), domain.high))

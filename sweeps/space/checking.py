@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
+import numpy as np
 
 from sweeps.errors import StudyError, brief, unknown
 from sweeps.space.bounds import finite
@@ -53,7 +54,7 @@ def _plain(field: Field, value: Any) -> float | int | bool | str:
     """The value of a field that is a number, a truth value or text."""
     kind = field.kind
     if kind is float and is_number(value) and (isinstance(value, float) or finite(value) is not None):
-        return float(value)
+        return _held(field, float(value))
     if kind is int and is_number(value) and (isinstance(value, int) or value.is_integer()):
         return _within(field, int(value))
     if kind is bool and isinstance(value, bool):
@@ -109,6 +110,19 @@ def _function(field: Field, value: Any) -> Any:
         f"`field {field.name} is a function` must hold, but got {brief(value)}; a name such as jax.nn.relu "
         f"is looked up in the modules that are imported by then"
     )
+
+
+def _held(field: Field, value: float) -> float:
+    """The number, if it is no other where it is traced: an array of JAX's default floats."""
+    if field.traced and not jax.config.read("jax_enable_x64") and math.isfinite(value):
+        with np.errstate(over="ignore", under="ignore"):
+            single = float(np.float32(value))
+        if math.isinf(single) or (single == 0 and value != 0):
+            raise StudyError(
+                f"`field {field.name} fits in 32 bits` must hold, but got {brief(value)}, which "
+                f"would be {single:g}; jax_enable_x64 gives 64 bits"
+            )
+    return value
 
 
 def _within(field: Field, value: int) -> int:

@@ -177,6 +177,15 @@ def test_whole_numbers_that_do_not_fit_are_refused():
         assert checked("count", 2**40) == 2**40
 
 
+def test_numbers_that_would_be_infinite_or_zero_where_they_are_traced_are_refused():
+    for value, there in ((1e39, "inf"), (-1e39, "-inf"), (1e-50, "0")):
+        with pytest.raises(StudyError, match=f"field bound fits in 32 bits.*which would be {there}; jax_en"):
+            checked("bound", value)
+        with jax.enable_x64(True):
+            assert checked("bound", value) == value
+    assert checked("bound", 3e38) == 3e38 and checked("bound", 1e-44) == 1e-44
+
+
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [

@@ -1,6 +1,6 @@
 import dataclasses
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 import jax
 import numpy as np
@@ -106,8 +106,10 @@ def test_what_cannot_be_run_is_said_before_anything_is_written(tmp_path):
         sweeps.run(plain.study(metric="test/acuracy", mode="max"), out=out, progress=False)
     with pytest.raises(StudyError, match="root_seed is a whole number"):
         sweeps.run(plain.study(), out=out, root_seed=-1, progress=False)
-    with pytest.raises(StudyError, match="members_per_chunk"):
-        sweeps.run(plain.study(), out=out, members_per_chunk=0, progress=False)
+    width: Any
+    for width in (0, 2.0, "2", True):
+        with pytest.raises(StudyError, match="1 <= members_per_chunk` must hold and be a whole number"):
+            sweeps.run(plain.study(), out=out, members_per_chunk=width, progress=False)
     big = plain.study(space={"alpha": sweeps.linspace(0, 1, 1001), "seed": range(100)})
     with pytest.raises(StudyError, match="`out` must be given above 100000 members, but got 100100"):
         sweeps.run(big, progress=False)

@@ -4,6 +4,7 @@ import json
 import os
 import resource
 import signal
+from typing import Any
 
 import jax
 import numpy as np
@@ -359,6 +360,10 @@ def test_replay_gives_every_bit_again(interrupted, whole):
         found = sweeps.replay(directory, member, study, progress=False)
         assert found.same and found.differences == []
         assert found.recorded.to_pandas().equals(found.replayed.to_pandas())  # which has NaN equal to itself
+    wrong: Any
+    for wrong in ("0", 1.0, -1, True):
+        with pytest.raises(StudyError, match="0 <= member` must hold and be a whole number"):
+            sweeps.replay(directory, wrong, study, progress=False)
     with pytest.raises(StudyError, match="0 <= member < 4` must hold, but got 4"):
         sweeps.replay(directory, 4, study, progress=False)
     (folder,) = store.committed(directory)

@@ -180,6 +180,22 @@ def test_where_all_diverged_all_end_at_their_rungs(chosen):
     assert len(found[0][1].stopped) > 0 and taken < budget(None, STEPS, 27, SEEDS)
 
 
+@pytest.mark.parametrize("chosen", SCHEDULES, ids=schedule.text)
+def test_who_is_healthy_does_not_end_for_want_of_a_score(chosen):
+    scores = np.cumsum(np.ones((14, 54)), axis=0)  # always better than before
+    for place, (there, _) in enumerate(follow(chosen, scores)[0]):
+        history = np.concatenate([there.history[:-1], np.full_like(there.history[-1:], np.nan)])
+        lost = np.zeros(len(there.members), bool)
+        lost[0] = True
+        undefined = there._replace(scores=history[-1], history=history, lost=lost)
+        rates = np.full(len(lost), 0.1)
+        decision = decide(chosen, undefined, {"rate": rates, "alpha": rates}, "max", 27)
+        ended = decision.stopped.tolist()
+        assert ended in ([], [there.members[0]]) if isinstance(chosen, Hyperband) else [there.members[0]], (
+            place
+        )
+
+
 @pytest.mark.parametrize("chosen", HALVING, ids=schedule.text)
 def test_ties_break_by_id(chosen):
     found, _ = follow(chosen, np.zeros((14, 54)))
