@@ -7,13 +7,14 @@ time or over layers. Both are told by following each axis from the program's inp
 import enum
 import functools
 import itertools
+import math
 import operator
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import Jaxpr, JaxprEqn, Literal
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
 from .equations import CALLS, inner, scan_parts
 
@@ -29,32 +30,54 @@ class Source(enum.IntFlag):
     STATE = 4
     """The axes of the model's parameters: features and channels, and layers or members in a stack."""
     UNKNOWN = 8
+    PICKED = 16
+    """Those of parameters that were picked from a stack at run time: of several layers, taken for one."""
 
 
 Sources: TypeAlias = tuple[Source, ...]
+_Own = TypeVar("_Own")
 
 
-def of_input(aval: Any) -> Sources:
-    """The sources of an array that the model is called with."""
-    return (Source.EXAMPLES, *[Source.INPUTS] * (aval.ndim - 1)) if aval.ndim else ()
+class Origin(NamedTuple):
+    """What an array goes back to."""
+
+    axes: Sources
+    varies: bool = False
+    """Whether its values depend on the model's inputs or differ between the steps of a loop."""
 
 
-def of_state(aval: Any) -> Sources:
-    """The sources of an array of the model's state; keys and counters of random numbers are no units."""
+def of_input(aval: Any) -> Origin:
+    """The origin of an array that the model is called with."""
+    return Origin((Source.EXAMPLES, *[Source.INPUTS] * (aval.ndim - 1)) if aval.ndim else (), True)
+
+
+def of_state(aval: Any) -> Origin:
+    """The origin of an array of the model's state; keys and counters of random numbers are no units."""
     random = jnp.issubdtype(aval.dtype, jax.dtypes.prng_key) or aval.dtype == jnp.uint32
-    return (Source.NOTHING if random else Source.STATE,) * aval.ndim
+    return Origin((Source.NOTHING if random else Source.STATE,) * aval.ndim)
 
 
-def propagate(eqn: JaxprEqn, sources: list[Sources]) -> list[Sources]:
-    """The sources of an equation's outputs from those of its inputs."""
+def propagate(eqn: JaxprEqn, origins: list[Origin]) -> list[Origin]:
+    """The origins of an equation's outputs from those of its inputs."""
     name, bodies = eqn.primitive.name, inner(eqn)
     if name == "scan":
-        return scan(eqn, sources)[1]
-    if name == "cond":
-        branches = [through(body.jaxpr, sources[1:]) for body in bodies]
-        return [_union(*outputs) for outputs in zip(*branches, strict=True)]
+        return scan(eqn, origins)[1]
     if name in CALLS and len(bodies) == 1:
-        return through(bodies[0].jaxpr, sources)
+        return through(bodies[0].jaxpr, origins)
+    varies = any(origin.varies for origin in origins)
+    if name == "cond":
+        branches = [through(body.jaxpr, origins[1:]) for body in bodies]
+        return [
+            Origin(_union(*(own.axes for own in outputs)), varies) for outputs in zip(*branches, strict=True)
+        ]
+    if name in _LOOKUPS:
+        index_varies = any(origin.varies for origin in origins[1:])
+        return [Origin(_LOOKUPS[name](eqn, index_varies, *(own.axes for own in origins)), varies)]
+    return [Origin(axes, varies) for axes in _of_outputs(eqn, [origin.axes for origin in origins], bodies)]
+
+
+def _of_outputs(eqn: JaxprEqn, sources: list[Sources], bodies: list[ClosedJaxpr]) -> list[Sources]:
+    name = eqn.primitive.name
     if name in _RULES:
         return [_RULES[name](eqn, *sources)]
     if name.startswith(("reduce_", "arg")) and "axes" in eqn.params:
@@ -66,37 +89,42 @@ def propagate(eqn: JaxprEqn, sources: list[Sources]) -> list[Sources]:
     return [_same_rank(var.aval, sources, bool(bodies)) for var in eqn.outvars]
 
 
-def through(jaxpr: Jaxpr, sources: list[Sources]) -> list[Sources]:
-    """The sources of a jaxpr's outputs from those of its inputs."""
-    known: dict[Any, Sources] = dict(zip(jaxpr.invars, sources, strict=True))
+def through(jaxpr: Jaxpr, origins: list[Origin]) -> list[Origin]:
+    """The origins of a jaxpr's outputs from those of its inputs."""
+    known: dict[Any, Origin] = dict(zip(jaxpr.invars, origins, strict=True))
     for eqn in jaxpr.eqns:
         known.update(zip(eqn.outvars, propagate(eqn, read(known, eqn.invars)), strict=True))
     return read(known, jaxpr.outvars)
 
 
-def scan(eqn: JaxprEqn, sources: list[Sources]) -> tuple[list[Sources], list[Sources]]:
-    """The sources of the inputs of a scan's body, and of the scan's outputs."""
+def scan(eqn: JaxprEqn, origins: list[Origin]) -> tuple[list[Origin], list[Origin]]:
+    """The origins of the inputs of a scan's body, and of the scan's outputs."""
     (body,) = inner(eqn)
     constants, carried = scan_parts(eqn)
-    fixed, carry, xs = sources[:constants], sources[constants:][:carried], sources[constants + carried :]
-    lead = Source.NOTHING
-    for x in xs:
-        lead |= x[0]
-    steps = [x[1:] for x in xs]
+    fixed, xs = origins[:constants], [own.axes for own in origins[constants + carried :]]
+    # Within the loop a counter varies, even if it is nothing but a constant outside.
+    carry = [Origin(own.axes, True) for own in origins[constants:][:carried]]
+    lead = functools.reduce(operator.or_, (x[0] for x in xs), Source.NOTHING)
+    steps = [Origin(x[1:], True) for x in xs]
     while True:
-        outputs = through(body.jaxpr, [*fixed, *carry, *steps])
-        joined = [_union(old, new) for old, new in zip(carry, outputs[:carried], strict=True)]
+        outputs = [own.axes for own in through(body.jaxpr, [*fixed, *carry, *steps])]
+        joined = [
+            Origin(_union(old.axes, new), True) for old, new in zip(carry, outputs[:carried], strict=True)
+        ]
         if joined == carry:
-            return [*fixed, *carry, *steps], [*carry, *((lead, *y) for y in outputs[carried:])]
+            break
         carry = joined
+    varies = any(origin.varies for origin in origins)
+    whole = [*(own.axes for own in carry), *((lead, *y) for y in outputs[carried:])]
+    return [*fixed, *carry, *steps], [Origin(axes, varies) for axes in whole]
 
 
-def over_layers(eqn: JaxprEqn, sources: list[Sources]) -> bool | None:
+def over_layers(eqn: JaxprEqn, origins: list[Origin]) -> bool | None:
     """Whether a scan runs over stacked parameters, a layer at each step, and not over time with one layer.
 
     None if that cannot be told.
     """
-    leads = [x[0] for x in sources[sum(scan_parts(eqn)) :]]
+    leads = [own.axes[0] for own in origins[sum(scan_parts(eqn)) :]]
     if Source.STATE in leads:
         return True
     return None if any(Source.UNKNOWN in lead for lead in leads) else False
@@ -139,16 +167,16 @@ def _learned(x: Sources) -> tuple[int, ...]:
     return tuple(place for place, source in enumerate(x) if source == Source.STATE)
 
 
-def read(known: dict[Any, Sources], atoms: list[Any]) -> list[Sources]:
-    """The sources of an equation's operands; an array that the model closes over is taken for state."""
+def read(known: dict[Any, Origin], atoms: list[Any]) -> list[Origin]:
+    """The origins of an equation's operands; an array that the model closes over is taken for state."""
     return [
         _literal(atom) if isinstance(atom, Literal) else known.get(atom, of_state(atom.aval))
         for atom in atoms
     ]
 
 
-def _literal(atom: Literal) -> Sources:
-    return (Source.NOTHING,) * _rank(atom.aval)
+def _literal(atom: Literal) -> Origin:
+    return Origin((Source.NOTHING,) * _rank(atom.aval))
 
 
 def _rank(aval: Any) -> int:
@@ -166,7 +194,7 @@ def _union(*sources: Sources) -> Sources:
     return tuple(joined)
 
 
-def _without(sources: Sources, axes: Any) -> Sources:
+def _without(sources: tuple[_Own, ...], axes: Any) -> tuple[_Own, ...]:
     return tuple(source for place, source in enumerate(sources) if place not in axes)
 
 
@@ -254,12 +282,48 @@ def _convolution(eqn: JaxprEqn, left: Sources, right: Sources) -> Sources:
     return tuple(result)
 
 
-def _gather(eqn: JaxprEqn, operand: Sources, indices: Sources) -> Sources:
-    numbers = eqn.params["dimension_numbers"]
-    gone = (*numbers.collapsed_slice_dims, *numbers.operand_batching_dims)
-    windows, looked_up = list(_without(operand, gone)), list(indices[:-1])
+def _ragged_dot(eqn: JaxprEqn, left: Sources, right: Sources, *_: Sources) -> Sources:
+    """A product in which groups of rows pick their matrices from a stack."""
+    numbers = eqn.params["ragged_dot_dimension_numbers"]
+    (contracted, batched), groups = numbers.dot_dimension_numbers, numbers.rhs_group_dimensions
+    if not groups:
+        return (Source.UNKNOWN,) * _rank(eqn.outvars[0].aval)
+    batch = [left[one] | right[other] for one, other in zip(*batched, strict=True)]
+    rows = _without(left, (*contracted[0], *batched[0]))
+    return (*batch, *rows, *_picked(_without(right, (*contracted[1], *batched[1], *groups))))
+
+
+def _dynamic_slice(eqn: JaxprEqn, varies: bool, x: Sources, *_: Sources) -> Sources:
+    one = _one_of_several(eqn, x, eqn.params["slice_sizes"])
+    return _picked(x) if varies and any(one) else x
+
+
+def _gather(eqn: JaxprEqn, varies: bool, operand: Sources, indices: Sources) -> Sources:
+    numbers, sizes = eqn.params["dimension_numbers"], eqn.params["slice_sizes"]
+    batched = numbers.operand_batching_dims
+    looked_up = list(indices[:-1])
+    for place, axis in zip(numbers.start_indices_batching_dims, batched, strict=True):
+        looked_up[place] |= operand[axis]
+    one = _without(_one_of_several(eqn, operand, sizes), batched)
+    several = len(looked_up) > len(batched)
+    constant = not varies and (not several or math.prod(_shape(eqn.invars[1].aval)[:-1]) == 1)
+    # A table of vectors is looked up by one layer, for each token say; a table of matrices is a stack.
+    rest = [size > 1 and Source.STATE in own for size, own in zip(sizes, operand, strict=True)]
+    if any(one) and not constant and (sum(rest) > 1 or not several):
+        operand = _picked(operand)
+    windows = list(_without(operand, (*numbers.collapsed_slice_dims, *batched)))
     rank = _rank(eqn.outvars[0].aval)
     return tuple((windows if place in numbers.offset_dims else looked_up).pop(0) for place in range(rank))
+
+
+def _one_of_several(eqn: JaxprEqn, x: Sources, sizes: tuple[int, ...]) -> tuple[bool, ...]:
+    """The axes of parameters, of a length above 1, of which an index takes one element."""
+    whole = zip(x, sizes, _shape(eqn.invars[0].aval), strict=True)
+    return tuple(source == Source.STATE and size == 1 < length for source, size, length in whole)
+
+
+def _picked(sources: Sources) -> Sources:
+    return tuple(own | Source.PICKED if Source.STATE in own else own for own in sources)
 
 
 _RULES: dict[str, Callable[..., Sources]] = {
@@ -272,5 +336,8 @@ _RULES: dict[str, Callable[..., Sources]] = {
     "squeeze": _squeeze,
     "dot_general": _dot,
     "conv_general_dilated": _convolution,
-    "gather": _gather,
+    "ragged_dot_general": _ragged_dot,
+    "ragged_dot": _ragged_dot,
 }
+
+_LOOKUPS: dict[str, Callable[..., Sources]] = {"dynamic_slice": _dynamic_slice, "gather": _gather}

@@ -47,8 +47,9 @@ def unit_counts(model: nnx.Module | nn.Module, *inputs: Any, **kwargs: Any) -> d
     Raises:
         TypeError: If `model` is neither.
         ValueError: If no rectifier is called, a Linen model is not bound, there are no examples, a rectifier
-            is called inside a primitive that cannot be followed, such as `while_loop`, or its units cannot
-            be told from its other axes, as may be under `jax.vmap`.
+            is called inside a primitive that cannot be followed, such as `while_loop`, its units cannot be
+            told from its other axes, as may be under `jax.vmap`, or its layers from each other, as where a
+            counter picks their parameters from a stack.
 
     Example:
         >>> import jax.numpy as jnp
@@ -156,19 +157,19 @@ def _tallies(model: nnx.Module | nn.Module, inputs: tuple, kwargs: dict) -> dict
     leaves = jax.tree.leaves((state, inputs, arrays))
     own = len(jax.tree.leaves(state))
     avals = [var.aval for var in traced.jaxpr.invars]
-    sources = [*map(axes.of_state, avals[:own]), *map(axes.of_input, avals[own:])]
-    return _named(type(model).__name__, traced, leaves, sources)
+    origins = [*map(axes.of_state, avals[:own]), *map(axes.of_input, avals[own:])]
+    return _named(type(model).__name__, traced, leaves, origins)
 
 
 def _named(
-    model: str, traced: ClosedJaxpr, leaves: list[Any], sources: list[axes.Sources]
+    model: str, traced: ClosedJaxpr, leaves: list[Any], origins: list[axes.Origin]
 ) -> dict[str, Tally]:
     """The tallies of a traced model, each with a name of its own."""
     names: list[str] = []
 
     @jax.jit
     def counted(leaves: list[Any]) -> list[Tally]:
-        _, seen = program.evaluate(traced, leaves, sources)
+        _, seen = program.evaluate(traced, leaves, origins)
         names[:] = [call.name for call in seen]
         return [call.tally for call in seen]
 

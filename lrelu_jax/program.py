@@ -11,7 +11,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 from jaxtyping import Array
 
 from . import axes, scopes
-from .axes import Source, Sources
+from .axes import Origin, Source, Sources
 from .counts import Tally, tally
 from .equations import CALLS, Entry, bind, inner, line, rectified, scan_parts, stack
 from .rectify import as_floating
@@ -46,38 +46,38 @@ class Place(NamedTuple):
 
 
 class _Equation(NamedTuple):
-    """An equation that is being evaluated: its inputs, what their axes go back to, and where it is."""
+    """An equation that is being evaluated: its inputs, what they go back to, and where it is."""
 
     eqn: JaxprEqn
     inputs: list[Any]
-    sources: list[Sources]
+    origins: list[Origin]
     place: Place
 
 
-def evaluate(closed: ClosedJaxpr, inputs: list[Any], sources: list[Sources]) -> tuple[list[Any], list[Seen]]:
+def evaluate(closed: ClosedJaxpr, inputs: list[Any], origins: list[Origin]) -> tuple[list[Any], list[Seen]]:
     """Evaluate a program.
 
     Args:
         closed: The program.
         inputs: Its inputs.
-        sources: What the axes of each input go back to.
+        origins: What each input goes back to.
 
     Returns:
         Its outputs, and the calls of rectifiers in the order of execution.
 
     Raises:
-        ValueError: If a rectifier is called inside a primitive that cannot be followed, or its units cannot
-            be told from its other axes.
+        ValueError: If a rectifier is called inside a primitive that cannot be followed, or its units, steps
+            or layers cannot be told.
     """
-    return _evaluate(closed, inputs, sources, Place())
+    return _evaluate(closed, inputs, origins, Place())
 
 
 def _evaluate(
-    closed: ClosedJaxpr, inputs: list[Any], sources: list[Sources], place: Place
+    closed: ClosedJaxpr, inputs: list[Any], origins: list[Origin], place: Place
 ) -> tuple[list[Any], list[Seen]]:
     jaxpr = closed.jaxpr
     values = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*closed.consts, *inputs], strict=True))
-    known: dict[Any, Sources] = dict(zip(jaxpr.invars, sources, strict=True))
+    known: dict[Any, Origin] = dict(zip(jaxpr.invars, origins, strict=True))
     seen: list[Seen] = []
 
     def read(atoms: list[Any]) -> list[Any]:
@@ -87,7 +87,7 @@ def _evaluate(
         one = _Equation(eqn, read(eqn.invars), axes.read(known, eqn.invars), place.of(eqn))
         outputs, inside = _step(one, jaxpr)
         values.update(zip(eqn.outvars, outputs, strict=True))
-        known.update(zip(eqn.outvars, axes.propagate(eqn, one.sources), strict=True))
+        known.update(zip(eqn.outvars, axes.propagate(eqn, one.origins), strict=True))
         seen.extend(inside)
     return read(jaxpr.outvars), seen
 
@@ -107,7 +107,7 @@ def _step(one: _Equation, jaxpr: Jaxpr) -> tuple[list[Any], list[Seen]]:
     if eqn.primitive.name == "cond":
         return _cond(one)
     if eqn.primitive.name in CALLS and len(bodies) == 1:
-        return _evaluate(bodies[0], one.inputs, one.sources, one.place)
+        return _evaluate(bodies[0], one.inputs, one.origins, one.place)
     raise ValueError(
         f"rectifiers can be counted under {', '.join(CALLS)}, scan and cond, but got one inside "
         f"{eqn.primitive.name}, at {one.place.name()}"
@@ -118,17 +118,17 @@ def _scan(one: _Equation) -> tuple[list[Any], list[Seen]]:
     eqn, (body,) = one.eqn, inner(one.eqn)
     constants, carried = scan_parts(eqn)
     fixed, init = one.inputs[:constants], one.inputs[constants:][:carried]
-    sources, _ = axes.scan(eqn, one.sources)
+    origins, _ = axes.scan(eqn, one.origins)
     names: list[str] = []
 
     def step(carry: list[Any], x: list[Any]) -> tuple[list[Any], tuple[list[Any], list[Tally]]]:
-        outputs, seen = _evaluate(body, [*fixed, *carry, *x], sources, one.place)
+        outputs, seen = _evaluate(body, [*fixed, *carry, *x], origins, one.place)
         names[:] = [call.name for call in seen]
         return outputs[:carried], (outputs[carried:], [call.tally for call in seen])
 
     xs = one.inputs[constants + carried :]
     carry, (ys, tallies) = lax.scan(step, init, xs, eqn.params["length"], eqn.params["reverse"])
-    layers = axes.over_layers(eqn, one.sources)
+    layers = axes.over_layers(eqn, one.origins)
     if layers is None and names:
         raise ValueError(
             f"the steps of a scan must be told from layers, but the arrays that {names[0]} is scanned over "
@@ -146,7 +146,7 @@ def _cond(one: _Equation) -> tuple[list[Any], list[Seen]]:
     names: list[list[str]] = [[] for _ in bodies]
 
     def branch(taken: int, *inputs: Any) -> tuple[list[Any], list[Tally]]:
-        outputs, seen = _evaluate(bodies[taken], list(inputs), one.sources[1:], one.place)
+        outputs, seen = _evaluate(bodies[taken], list(inputs), one.origins[1:], one.place)
         names[taken] = [call.name for call in seen]
         return outputs, [call.tally for call in seen]
 
@@ -164,10 +164,16 @@ def _cond(one: _Equation) -> tuple[list[Any], list[Seen]]:
 
 
 def _count(one: _Equation, operand: int, y: Array) -> Seen:
-    x, sources = jnp.asarray(one.inputs[operand]), one.sources[operand]
+    x, sources = jnp.asarray(one.inputs[operand]), one.origins[operand].axes
     scope, name = scopes.find(one.place.stack), one.place.name()
     if x.size == 0:
         raise ValueError(f"a batch must hold at least one example, but got {name} with shape {x.shape}")
+    if any(Source.PICKED in axis for origin in one.origins for axis in origin.axes):
+        raise ValueError(
+            f"the layers of a rectifier must be told apart, but {name} gets parameters that were picked from "
+            "a stack at run time; pass the stack to `lax.scan` as what it scans over, or call the layers one "
+            "by one"
+        )
     if not scope.vmaps:
         # A slope of a larger shape repeats the input.
         x, sources = jnp.broadcast_to(x, y.shape), (Source.NOTHING,) * (y.ndim - x.ndim) + sources
@@ -175,8 +181,8 @@ def _count(one: _Equation, operand: int, y: Array) -> Seen:
         both = (kept, kept)
     else:
         # Batching need not put the axes of input and output in one order.
-        outcome, *_ = axes.propagate(one.eqn, one.sources)
-        both = (axes.units_in_any_order(_told(x, sources)), axes.units_in_any_order(_told(y, outcome)))
+        outcome, *_ = axes.propagate(one.eqn, one.origins)
+        both = (axes.units_in_any_order(_told(x, sources)), axes.units_in_any_order(_told(y, outcome.axes)))
     first, second = (_arranged(array, kept) for array, kept in zip((x, y), both, strict=True))
     if first is None or second is None or first.shape != second.shape:
         raise ValueError(
@@ -199,9 +205,9 @@ def _arranged(array: Array, kept: tuple[int, ...] | None) -> Array | None:
 
 def _slope(one: _Equation, operand: int, y: Array) -> Sources:
     """The sources of a slope of the input's rank, of those axes along which it has several values."""
-    for slope, sources in zip(one.inputs[operand + 1 :], one.sources[operand + 1 :], strict=True):
+    for slope, origin in zip(one.inputs[operand + 1 :], one.origins[operand + 1 :], strict=True):
         if jnp.ndim(slope) == y.ndim > 0:
-            sizes = zip(sources, jnp.shape(slope), strict=True)
+            sizes = zip(origin.axes, jnp.shape(slope), strict=True)
             return tuple(source if size > 1 else Source.NOTHING for source, size in sizes)
     return ()
 
