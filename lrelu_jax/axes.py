@@ -126,7 +126,8 @@ def over_layers(eqn: JaxprEqn, origins: list[Origin]) -> bool | None:
     """
     leads = [own.axes[0] for own in origins[sum(scan_parts(eqn)) :]]
     if Source.STATE in leads:
-        return True
+        # Beside the model's inputs, parameters may be those of its layers or what it learned of each step.
+        return None if any(lead & ~Source.STATE for lead in leads) else True
     return None if any(Source.UNKNOWN in lead for lead in leads) else False
 
 
@@ -144,7 +145,7 @@ def units(x: Sources, slope: Sources, axis: int | None) -> tuple[int, ...] | Non
     channels = [place for place, source in enumerate(slope) if source == Source.STATE]
     if len(channels) == 1:
         unit = channels[0]
-    elif axis is not None and -len(x) <= axis < len(x):
+    elif axis is not None and -len(x) <= axis < len(x) and Source.EXAMPLES not in x[axis]:
         unit = axis % len(x)
     elif x and (Source.EXAMPLES not in x[-1] or Source.UNKNOWN in x[-1]):
         unit = len(x) - 1
@@ -157,9 +158,11 @@ def units_in_any_order(x: Sources) -> tuple[int, ...] | None:
     """The same where the last axis need not be that of the units, as under `jax.vmap`."""
     learned = _learned(x)
     others = tuple(place for place, source in enumerate(x) if source != Source.EXAMPLES)
+    if any(Source.EXAMPLES in x[place] and Source.STATE in x[place] for place in others):
+        return None  # units of all examples in one axis
     if learned or not others:
         return learned
-    told = len(others) == 1 and Source.UNKNOWN not in x[others[0]]
+    told = len(others) == 1 and not x[others[0]] & (Source.EXAMPLES | Source.UNKNOWN)
     return others if told else None
 
 

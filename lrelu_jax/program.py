@@ -131,8 +131,9 @@ def _scan(one: _Equation) -> tuple[list[Any], list[Seen]]:
     layers = axes.over_layers(eqn, one.origins)
     if layers is None and names:
         raise ValueError(
-            f"the steps of a scan must be told from layers, but the arrays that {names[0]} is scanned over "
-            "come from operations that cannot be followed; compute them outside the model"
+            f"the steps of a scan must be told from layers, but what {names[0]} is scanned over holds both "
+            "parameters and inputs of the model, or comes from operations that cannot be followed; add what "
+            "is learned of each step to the inputs before the scan, or compute it outside the model"
         )
     if not layers:
         tallies = jax.tree.map(lambda counts: counts.sum(0), tallies)
@@ -213,9 +214,12 @@ def _slope(one: _Equation, operand: int, y: Array) -> Sources:
 
 
 def _told(x: Array, sources: Sources) -> Sources:
-    """An axis of length 1 that goes back to nothing may be counted over as well as any."""
+    """An axis of length 1 that goes back to nothing, or to one example, may be counted over."""
     sizes = zip(sources, x.shape, strict=True)
-    return tuple(Source.EXAMPLES if size == 1 and not source else source for source, size in sizes)
+    return tuple(
+        Source.EXAMPLES if size == 1 and (not source or Source.EXAMPLES in source) else source
+        for source, size in sizes
+    )
 
 
 def _holds_rectifier(closed: ClosedJaxpr) -> bool:

@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 from jax import lax
 
-from lrelu_jax import prelu, relu
+from lrelu_jax import PReLU, prelu, relu
 from lrelu_jax.diagnostics import dead_units, unit_counts
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
@@ -98,3 +98,77 @@ def test_vectors_that_are_looked_up_are_one_layer():
 def test_members_that_look_up_their_own_row_are_apart():
     model = Model(lambda self, x: jax.vmap(lambda w, i: relu(w[i]))(self.w[...], jnp.arange(2)))
     assert len(unit_counts(model, X)) == 2
+
+
+FLATTENED = {
+    "by a function": lambda self, x: relu((x @ self.w[1]).reshape(-1)),
+    "by a module": lambda self, x: PReLU()((x @ self.w[1]).reshape(-1)),
+    "the inputs": lambda self, x: relu(x.reshape(-1)),
+    "the experts apart": lambda self, x: relu(jnp.einsum("nd,edf->enf", x, self.w[...]).reshape(2, -1)),
+}
+
+
+@pytest.mark.parametrize("name", FLATTENED)
+def test_units_of_all_examples_in_one_axis_are_refused(name):
+    with pytest.raises(
+        ValueError, match=r"units of a rectifier must be told .* input of shape \((2, )?12,?\)"
+    ):
+        unit_counts(Model(FLATTENED[name]), X)
+
+
+def test_one_example_may_be_flattened():
+    (counts,) = unit_counts(Model(FLATTENED["by a function"]), X[:1]).values()
+    assert counts.positive.shape == (3,)
+
+
+@pytest.mark.parametrize("act", [relu, PReLU()], ids=["function", "module"])
+def test_examples_are_no_units_wherever_they_lie(act):
+    model = Model(lambda self, x: act((x @ self.w[1]).T))
+    (counts,) = unit_counts(model, X).values()
+    np.testing.assert_array_equal(counts.positive, (X @ model.w[1] > 0).sum(0))
+    (counts,) = unit_counts(Model(lambda self, x: act(x[:, 0])), X).values()
+    np.testing.assert_array_equal(counts.positive, [(X[:, 0] > 0).sum()])
+
+
+def recurrent(*scanned):
+    """A recurrent layer over time, with what `scanned` adds to the inputs of each step."""
+
+    def call(self, x):
+        def step(h, at):
+            return relu(h @ self.w[1] + sum(at)), None
+
+        xs = (x.T[:, :, None] * jnp.ones((1, 1, 3)), *(own(self) for own in scanned))
+        return lax.scan(step, jnp.zeros((len(x), 3)), xs)[0]
+
+    return call
+
+
+def learned(self):
+    return self.table[:3][:, None]
+
+
+def test_steps_with_learned_arrays_beside_the_inputs_are_no_layers():
+    with pytest.raises(
+        ValueError, match=r"told from layers, but what test_axes.py:\d+ is scanned over holds both parameters"
+    ):
+        unit_counts(Model(recurrent(learned)), X)
+    (counts,) = unit_counts(Model(recurrent(lambda self: jnp.zeros((3, 1, 1)))), X).values()
+    assert (counts.positive + counts.zero + counts.negative).tolist() == [12, 12, 12]
+
+
+def test_what_is_learned_of_each_step_may_be_added_before_the_scan():
+    def call(self, x):
+        inputs = x.T[:, :, None] + learned(self)
+        return lax.scan(lambda h, at: (relu(h @ self.w[1] + at), None), jnp.zeros((len(x), 3)), inputs)[0]
+
+    (counts,) = unit_counts(Model(call), X).values()
+    assert (counts.positive + counts.zero + counts.negative).tolist() == [12, 12, 12]
+
+
+def test_layers_may_be_scanned_with_what_holds_neither_parameters_nor_inputs():
+    def call(self, x):
+        keys = jax.random.split(jax.random.key(0), 2)
+        xs = (self.w[...], self.b[...], jnp.zeros((2, 1)), keys, jnp.arange(2))
+        return lax.scan(lambda h, at: (relu(h @ at[0] + at[1][None]), None), x, xs)[0]
+
+    assert [len(counts.positive) for counts in unit_counts(Model(call), X).values()] == [3, 3]

@@ -756,7 +756,10 @@ def test_what_cannot_be_attributed_is_refused():
         weights = jax.lax.while_loop(lambda w: w.sum() > 9, lambda w: w / 2, self.w[...])
         return jax.lax.scan(lambda x, w: (relu(x @ w), None), x, weights)
 
-    with pytest.raises(ValueError, match=r"told from layers, but .* test_diagnostics.py:\d+ is scanned over"):
+    with pytest.raises(
+        ValueError,
+        match=r"told from layers, but what test_diagnostics.py:\d+ is scanned over .* cannot be followed",
+    ):
         unit_counts(of(unknown, w=nnx.Param(jnp.ones((2, 4, 4)))), x[:, 0])
     with pytest.raises(ValueError, match=r"must hold at least one example, but got act with shape \(0, 3\)"):
         dead_units(of(lambda self, x: self.act(x), act=ReLU()), [jnp.ones((2, 3)), jnp.ones((0, 3))])
