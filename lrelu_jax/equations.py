@@ -25,6 +25,9 @@ _RECTIFIERS = ("relu", "relu6", "leaky_relu", "elu", "celu", "selu", "flax_prelu
 # These hold a relu6 of a shifted input, whose sign says nothing.
 _GATES = ("hard_sigmoid", "hard_silu")
 _OWN = f"{Path(__file__).parent}{os.sep}"
+# The package's own rectifiers and their derivatives, by the names of the traced functions.
+_RULES = tuple(f"{name} at {_OWN}" for name in ("_leaky", "_elu"))
+_DERIVATIVES = tuple(f"{name} at {_OWN}" for name in ("_along_x", "_along_scale", "_along_slope"))
 # Whose frames are not the user's: libraries, and the checks of types that jaxtyping and beartype wrap around.
 _LIBRARIES = tuple(f"{Path(str(module.__file__)).parent}{os.sep}" for module in (jax, flax, jaxtyping))
 _NOT_THE_USERS = (_OWN, *_LIBRARIES, "<@beartype")
@@ -46,7 +49,7 @@ def rectified(eqn: JaxprEqn) -> int | None:
         return None
     if eqn.primitive.name == "jit":
         return _tested(body) if eqn.params["name"] in _RECTIFIERS else None
-    if f" at {_OWN}" in body.debug_info.func_src_info:
+    if body.debug_info.func_src_info.startswith(_RULES):
         return 0
     # jax.nn.relu: a custom_jvp around a jit; the line of the outer one is that of the caller.
     if len(body.eqns) != 1 or (place := rectified(body.eqns[0])) is None:
@@ -61,6 +64,13 @@ def inner(eqn: JaxprEqn) -> list[ClosedJaxpr]:
     leaves = jax.tree.leaves(list(eqn.params.values()))
     closed = [ClosedJaxpr(leaf, ()) if isinstance(leaf, Jaxpr) else leaf for leaf in leaves]
     return [leaf for leaf in closed if isinstance(leaf, ClosedJaxpr)]
+
+
+def searched(eqn: JaxprEqn) -> list[ClosedJaxpr]:
+    """The same, if rectifiers in them count: the derivatives of this package's own compute them again."""
+    closed = inner(eqn)
+    derive = any(body.jaxpr.debug_info.func_src_info.startswith(_DERIVATIVES) for body in closed)
+    return [] if derive else closed
 
 
 def scan_parts(eqn: JaxprEqn) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from jaxtyping import Array
 from . import axes, scopes
 from .axes import Origin, Source, Sources
 from .counts import Tally, tally
-from .equations import CALLS, Entry, bind, inner, line, rectified, scan_parts, stack
+from .equations import CALLS, Entry, bind, inner, line, rectified, scan_parts, searched, stack
 from .rectify import as_floating
 
 
@@ -93,7 +93,7 @@ def _evaluate(
 
 
 def _step(one: _Equation, jaxpr: Jaxpr) -> tuple[list[Any], list[Seen]]:
-    eqn, bodies = one.eqn, inner(one.eqn)
+    eqn, bodies = one.eqn, searched(one.eqn)
     operand = rectified(eqn)
     # A backward pass inside a model computes its rectifiers again.
     backward = scopes.find(one.place.stack).backward
@@ -224,5 +224,5 @@ def _told(x: Array, sources: Sources) -> Sources:
 
 def _holds_rectifier(closed: ClosedJaxpr) -> bool:
     return any(
-        rectified(eqn) is not None or any(map(_holds_rectifier, inner(eqn))) for eqn in closed.jaxpr.eqns
+        rectified(eqn) is not None or any(map(_holds_rectifier, searched(eqn))) for eqn in closed.jaxpr.eqns
     )
