@@ -31,20 +31,29 @@ class UnitCounts(NamedTuple):
 
 
 class UnitReport(NamedTuple):
-    """What a full pass over the data says about the units of one rectifier."""
+    """What a full pass over the data says about the units of one rectifier.
+
+    A unit with a NaN or infinity among its inputs is neither never positive nor dormant: what it would have
+    been is not known, and `counts.non_finite` shows it.
+    """
 
     counts: UnitCounts
     never_positive: Bool[np.ndarray, " units"]
-    """For ReLU the dead units: their output, and the gradient through them, was always 0."""
+    """For ReLU the dead units: their inputs were finite, and their output, and the gradient through them,
+    always 0."""
     zeros: Float[np.ndarray, " units"]
     """Share of exact zeros among the inputs."""
     negatives: Float[np.ndarray, " units"]
     """Share of negative inputs; for ReLU `zeros + negatives` is the sparsity of the output."""
     activity: Float[np.ndarray, " units"]
-    """Mean size of the output, E|h|, divided by its mean over the rectifier's units; 0 where all are 0."""
+    """Mean size of the output, E|h|, divided by its mean over the rectifier's units; 0 where all are 0.
+
+    NaN for a unit with an input or output that is not finite, or whose outputs add up to more than float32
+    holds; the mean is over the others.
+    """
 
     def dormant(self, tau: float = 0.0) -> Bool[np.ndarray, " units"]:
-        """The units whose activity is at or below `tau`.
+        """The units whose activity is at or below `tau`; none whose activity is NaN.
 
         With `tau` = 0 these are the units whose output was always 0: for ReLU the dead ones.
 
@@ -60,7 +69,7 @@ class Tally(NamedTuple):
 
     counts: UnitCounts
     magnitude: Float[Array, "*stack units"] | Float[np.ndarray, "*stack units"]
-    """Sums of the sizes of the finite outputs."""
+    """Sums of the sizes of the outputs; not finite where one of them is not, or the sum is too large."""
 
 
 def count_units(x: Shaped[ArrayLike, "*batch units"]) -> UnitCounts:
@@ -89,9 +98,8 @@ def tally(x: Float[Array, "*stack over units"], y: Float[Array, "*stack over uni
         y: Its output.
         stack: How many axes `*stack` is, whose elements are apart.
     """
-    size = jnp.where(jnp.isfinite(y), jnp.abs(y), 0)
     wide = jnp.promote_types(y.dtype, np.float32)
-    return Tally(_count(x, stack), jnp.sum(size, tuple(range(stack, y.ndim - 1)), dtype=wide))
+    return Tally(_count(x, stack), jnp.sum(jnp.abs(y), tuple(range(stack, y.ndim - 1)), dtype=wide))
 
 
 def merge(first: UnitCounts, *others: UnitCounts) -> UnitCounts:
@@ -108,12 +116,15 @@ def merge(first: UnitCounts, *others: UnitCounts) -> UnitCounts:
 
 def report(total: Tally) -> UnitReport:
     """Make shares of a full pass over the data, which holds at least one value of each unit."""
-    positive, zero, negative, _ = arrays = [np.asarray(count) for count in total.counts]
+    positive, zero, negative, non_finite = arrays = [np.asarray(count) for count in total.counts]
     seen = np.sum(arrays, axis=0)
     mean = np.asarray(total.magnitude) / seen
-    layer = mean.mean()
-    activity = np.divide(mean, layer, out=np.zeros_like(mean), where=layer > 0)
-    return UnitReport(total.counts, positive == 0, zero / seen, negative / seen, activity)
+    known = np.isfinite(mean) & (non_finite == 0)
+    layer = mean[known].mean() if known.any() else 0.0
+    activity = np.where(known, 0.0, np.nan)
+    np.divide(mean, layer, out=activity, where=known & (layer > 0))
+    never_positive = (positive == 0) & (non_finite == 0)
+    return UnitReport(total.counts, never_positive, zero / seen, negative / seen, activity)
 
 
 def _count(x: Float[Array, "..."], stack: int) -> UnitCounts:

@@ -4,6 +4,7 @@ What is counted is the sign of each unit's input to its rectifier. A unit is a f
 element of the last axis, or of the `axis` of a PReLU, counted over all the others.
 """
 
+import functools
 import operator
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -73,7 +74,8 @@ def dead_units(
 
     Memory does not grow with the number of batches. A leaky model has no dead units, but may have units that
     are never positive, or *dormant* ones, with outputs much smaller than those of their layer
-    (`UnitReport.dormant`). Models with dropout or batch statistics belong in evaluation mode first.
+    (`UnitReport.dormant`). A unit with a NaN or infinity among its inputs is neither. Models with dropout or
+    batch statistics belong in evaluation mode first.
 
     Rectifiers are found as `unit_counts` finds them: one that is written by hand, as `jnp.maximum(x, 0)` or
     `jnp.where(x > 0, x, 0)`, is not seen and has no report.
@@ -202,5 +204,7 @@ def _split(model: nnx.Module | nn.Module) -> tuple[Callable[[Any], Any], Any]:
                 "`model.bind(variables)` binds it"
             )
         module, variables = model.unbind()
-        return module.bind, variables
+        # What else it was bound with: the keys of dropout, and the collections that it may write to.
+        rngs: Any = model.scope.rngs
+        return functools.partial(module.bind, rngs=rngs, mutable=model.scope.mutable), variables
     raise TypeError(f"`model` must be an NNX or a bound Linen module, but got {type(model).__name__}")
