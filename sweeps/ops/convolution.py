@@ -53,9 +53,11 @@ def conv_general_dilated(
     """Convolves as `jax.lax.conv_general_dilated` does, and stays fast in loops and under `vmap`.
 
     Signature, meaning, shapes, dtypes and errors are `jax.lax.conv_general_dilated`'s; values and gradients
-    agree with it to rounding. One- and two-dimensional convolutions of floating-point arrays are lowered
-    as this module says; every other call (three dimensions, `batch_group_count` above 1, complex or integer
-    arrays, mixed dtypes, an `out_sharding`) is passed to `jax.lax` unchanged.
+    of finite numbers agree with it to rounding. A NaN or infinity may reach neighbouring columns too, as it
+    meets the zeros of a kernel that is folded over several columns. One- and two-dimensional convolutions of
+    floating-point arrays are lowered as this module says; every other call (three dimensions,
+    `batch_group_count` above 1, complex or integer arrays, mixed dtypes, an `out_sharding`) is passed to
+    `jax.lax` unchanged.
 
     Reverse-mode derivatives of any order, `jit`, `vmap`, `scan` and `checkpoint` work; forward-mode (`jvp`)
     does not, since the gradients are a `jax.custom_vjp`.
@@ -111,6 +113,8 @@ def conv_general_dilated(
     window, image, kernel = _canonical(
         image, kernel, window_strides, padding, lhs_dilation, rhs_dilation, feature_group_count, precision
     )
+    if _sees_padding_alone(window):  # nothing is left of some axis, which no gradient could be made of
+        return jnp.zeros(result.shape, result.dtype)
     output = _convolution(window, image, kernel)
     if lhs.ndim == 3:
         output = output[:, 0]
@@ -141,13 +145,16 @@ def _canonical(
     """The window, image and kernel of a convolution of two dimensions whose padding is never negative."""
     spatial = image.ndim - 2
     strides, spread, dilation = (
-        tuple(int(n) for n in sizes or (1,) * spatial)
+        (1,) * spatial if sizes is None else tuple(int(n) for n in sizes)
         for sizes in (window_strides, lhs_dilation, rhs_dilation)
     )
     if isinstance(padding, str):
         reaches = [d * (size - 1) + 1 for size, d in zip(kernel.shape[:-2], dilation, strict=True)]
         padding = lax.padtype_to_pads(image.shape[1:-1], reaches, strides, padding)
-    image = _padded(image, [(min(low, 0), min(high, 0)) for low, high in padding], spread)
+    # What a negative pad leaves of an image is at least nothing, however much the other side is padded.
+    extents = [d * (size - 1) + 1 for size, d in zip(image.shape[1:-1], spread, strict=True)]
+    crops = [[max(-size, min(pad, 0)) for pad in pads] for pads, size in zip(padding, extents, strict=True)]
+    image = _padded(image, [(low, high) for low, high in crops], spread)
     pads = tuple((max(int(low), 0), max(int(high), 0)) for low, high in padding)
     if spatial == 1:  # a row is an image of height 1
         image, kernel = image[:, None], kernel[None]
@@ -162,6 +169,16 @@ def _padded(image: Array, pads: Sequence[tuple[int, int]], spread: Sequence[int]
     if all(entry == (0, 0, 0) for entry in config):
         return image
     return lax.pad(image, jnp.zeros((), image.dtype), [(0, 0, 0), *config, (0, 0, 0)])
+
+
+def _sees_padding_alone(window: _Window) -> bool:
+    """Whether, along some axis, nothing of the image is left or the last window ends before it begins."""
+    for image, kernel, stride, (low, high), dilation in zip(*window[:5], strict=True):
+        reach = dilation * (kernel - 1)
+        last = (image + low + high - reach - 1) // stride * stride
+        if not image or last + reach < low:
+            return True
+    return False
 
 
 def _own(window: _Window, image: Array, kernel: Array) -> Array:

@@ -3,6 +3,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import optax
 import pytest
@@ -182,6 +183,60 @@ def test_an_empty_batch():
     lhs, rhs = jnp.zeros((0, 8, 8, 3)), jnp.ones((3, 3, 3, 4))
     options: dict[str, Any] = dict(window_strides=(1, 1), padding="SAME", dimension_numbers=CHANNELS_LAST[2])
     assert conv_general_dilated(lhs, rhs, **options).shape == (0, 8, 8, 4)
+
+
+@pytest.mark.parametrize(
+    "image, kernel, stride, padding",
+    [
+        ((1, 1), (1, 1), 3, ((1, 1), (1, 1))),
+        ((1, 1), (1, 1), 3, ((1, 3), (1, 3))),  # windows before and after the image
+        ((4, 3), (2, 2), 1, ((0, 0), (5, -4))),
+        ((8, 8), (3, 3), 1, ((-9, 12), (0, 0))),
+        ((8, 8), (3, 3), 1, ((0, 0), (12, -9))),
+        ((8, 8), (3, 3), 1, ((-8, 11), (0, 0))),
+    ],
+)
+def test_a_kernel_that_sees_padding_alone_gives_zeros(image, kernel, stride, padding):
+    lhs, rhs = draw(20, (1, *image, 2), (*kernel, 2, 3))
+    options: dict[str, Any] = dict(
+        window_strides=(stride, stride), padding=padding, dimension_numbers=CHANNELS_LAST[2]
+    )
+    shape = jax.eval_shape(lambda a, b: lax.conv_general_dilated(a, b, **options), lhs, rhs).shape
+    output, *slopes = value_and_gradients(conv_general_dilated, lhs, rhs, **options)
+    np.testing.assert_array_equal(output, lax.conv_general_dilated(lhs, rhs, **options))
+    assert output.shape == shape and not output.any() and not any(slope.any() for slope in slopes)
+
+
+def test_all_but_one_row_may_be_cropped():
+    lhs, rhs = draw(21, (2, 8, 8, 3), (3, 3, 3, 4))
+    options: dict[str, Any] = dict(
+        window_strides=(1, 1), padding=((-7, 9), (0, 0)), dimension_numbers=CHANNELS_LAST[2]
+    )
+    results = value_and_gradients(conv_general_dilated, lhs, rhs, **options)
+    options |= dict(lhs_dilation=None, rhs_dilation=None, feature_group_count=1)
+    assert_close(results, value_and_gradients(by_definition, lhs, rhs, **options))
+
+
+@pytest.fixture
+def unchecked():
+    """Without the checks of annotations that the other tests run under, as users are."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.mark.parametrize("of", [np.array, list])
+def test_strides_and_dilations_may_be_arrays(of, unchecked):
+    lhs, rhs = draw(22, (2, 8, 8, 3), (3, 3, 3, 4))
+    assert_same_as_jax(
+        lhs,
+        rhs,
+        window_strides=of([1, 2]),
+        padding=((1, 1), (1, 1)),
+        lhs_dilation=of([2, 1]),
+        rhs_dilation=of([1, 2]),
+        dimension_numbers=CHANNELS_LAST[2],
+    )
 
 
 def test_errors_are_those_of_jax():
