@@ -19,14 +19,14 @@ def fold_in(key: Array, data: ArrayLike) -> Array:
 
     Args:
         key: the random key.
-        data: a whole number.
+        data: a whole number, as `jax.random.fold_in` takes it: a Python one from 0 to 2**32 - 1.
 
     Example:
         >>> key = jax.random.key(0, impl="threefry2x32")
         >>> bool(fold_in(key, 3) == jax.random.fold_in(key, 3))
         True
     """
-    words = _threefry(jax.random.key_data(key), jnp.uint32(0), jnp.asarray(data).astype(jnp.uint32))
+    words = _threefry(jax.random.key_data(key), jnp.uint32(0), jnp.uint32(data))
     return jax.random.wrap_key_data(jnp.stack(words), impl=IMPL)
 
 

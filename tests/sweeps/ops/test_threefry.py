@@ -13,8 +13,16 @@ WORDS = st.integers(0, 2**32 - 1)
 @given(WORDS, WORDS, WORDS)
 def test_a_folded_key_is_that_of_jax(high, low, data):
     key = jax.random.wrap_key_data(jnp.asarray([high, low], jnp.uint32), impl="threefry2x32")
-    for number in (np.uint32(data), np.int32(data - 2**31)):
+    for number in (data, np.uint32(data), np.int32(data - 2**31)):
         assert fold_in(key, number) == jax.random.fold_in(key, number)
+
+
+@pytest.mark.parametrize("data", [-1, 2**32])
+def test_a_number_that_jax_refuses_is_refused(data):
+    key = jax.random.key(7, impl="threefry2x32")
+    for fold in (fold_in, jax.random.fold_in):
+        with pytest.raises(OverflowError, match=f"Python integer {data} out of bounds for uint32"):
+            fold(key, data)
 
 
 def test_members_and_steps_fold_as_alone():
