@@ -14,8 +14,9 @@ def value_and_grad(function: Callable[[Any], tuple[Any, Any]]) -> Callable[[Any]
     """`jax.value_and_grad(function, has_aux=True)`, with pools and sums that are fast on CPU.
 
     The function is traced, and what it traced to is differentiated with max-pools of tiles, such as
-    `flax.nnx.max_pool`'s, exchanged for `max_pool`'s: values and gradients are the same bits. Sums over
-    neighbouring axes, of which the gradient of a convolution's bias is one, agree to rounding.
+    `flax.nnx.max_pool`'s, exchanged for `max_pool`'s: values and gradients are the same bits, but for
+    zeros of both signs, NaN and subnormals, as it says. Sums over neighbouring axes, of which the gradient of
+    a convolution's bias is one, agree to rounding.
 
     Args:
         function: of one pytree of arrays; returns a scalar, and a pytree of arrays.

@@ -71,6 +71,26 @@ def test_max_pool_keeps_nan(place):
     assert jnp.isnan(max_pool(inputs, (2, 2), (2, 2))).all()
 
 
+@pytest.mark.parametrize(
+    "pair, ours, flax",
+    [
+        ((-0.0, 0.0), (-0.0, [1, 0]), (0.0, [1, 0])),
+        ((jnp.nan, 1.0), (jnp.nan, [1, 0]), (jnp.nan, [0, 1])),
+        ((1e-40, -1.0), (np.float32(1e-40), [1, 0]), (0.0, [1, 0])),
+    ],
+)
+def test_max_pool_differs_from_flax_where_it_says(pair, ours, flax):
+    def both(pool):
+        output, pullback = jax.vjp(lambda x: pool(x, (2,), (2,)), jnp.array(pair).reshape(1, 2, 1))
+        return np.asarray(output).ravel(), np.asarray(pullback(jnp.ones_like(output))[0]).ravel()
+
+    for pool, (maximum, gradient) in ((max_pool, ours), (nnx.max_pool, flax)):
+        found, slope = both(pool)
+        np.testing.assert_array_equal(found, [maximum])
+        assert np.signbit(found[0]) == np.signbit(maximum)
+        assert slope.tolist() == gradient
+
+
 def test_max_pool_refuses_strides_that_do_not_fit():
     with pytest.raises(ValueError, match=r"`len\(window_shape\) == len\(strides\).*but got 2, 1 and 4"):
         max_pool(jnp.zeros((1, 4, 4, 1)), (2, 2), (2,))
