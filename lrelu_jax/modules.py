@@ -87,6 +87,9 @@ class LeakyReLU(nnx.Module):
 class PReLU(nnx.Module):
     """`lrelu_jax.prelu` as a module, with learned slopes in `alpha`, an `Alpha`.
 
+    Inside a Linen model, through `nnx.bridge.to_linen`, the slopes are not in `params` but in a collection
+    `Alpha`, which Flax names after the variable's class: train that one too, or take `lrelu_jax.linen.PReLU`.
+
     Args:
         num_features: None for one shared slope of shape (), or the number of channels for one slope each.
         alpha_init: The initial slope, or an initialiser, called with a key, a shape and a dtype.

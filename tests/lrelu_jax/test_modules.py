@@ -5,6 +5,7 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
+from flax.nnx import bridge
 
 import lrelu_jax
 from lrelu_jax import ELU, Alpha, LeakyReLU, PReLU, ReLU, RReLU, linen, weight_decay_mask
@@ -134,6 +135,16 @@ def test_prelu_learns_its_slope():
 
 
 # RReLU
+
+
+def test_slopes_of_a_bridged_prelu_are_in_a_collection_of_their_own():
+    x = -jnp.ones((1, 3))
+    bridged = bridge.to_linen(PReLU)
+    variables = bridged.init(KEY, x)
+    assert list(variables) == ["Alpha"] and jax.tree.leaves(variables) == [0.25]
+    gradient = jax.grad(lambda variables: bridged.apply(variables, x).sum())(variables)
+    assert jax.tree.leaves(gradient) == [-3.0]
+    assert list(linen.PReLU().init(KEY, x)) == ["params"]
 
 
 def test_rrelu_follows_train_and_eval_and_draws_anew_per_call():
