@@ -45,16 +45,33 @@ def parameter(name: str, value: Any) -> ArrayLike:
 
     Raises:
         TypeError: If it is neither.
-        ValueError: If it is a Python or NumPy value and not finite; a JAX array may be learned, and passes.
+        ValueError: If it is a Python or NumPy value and not finite, or an integer larger than any float; a
+            JAX array may be learned, and passes.
     """
     if isinstance(value, nnx.Variable):
         value = value.get_value()
     if not isinstance(value, bool | int | float | complex | np.number | np.ndarray | np.bool | jax.Array):
         cure = f"; did you mean `subgradient={value!r}`?" if value in get_args(Side) else ""
         raise TypeError(f"`{name}` must be a number, an array or a Variable, but got {value!r}{cure}")
+    if isinstance(value, int):
+        value = _held(name, value)
     if not isinstance(value, jax.Array) and not np.all(np.isfinite(value)):
         raise ValueError(f"`{name}` must be finite, but got {name}={value}")
     return value
+
+
+def _held(name: str, value: int) -> int | float:
+    """A Python integer, as a float where JAX's own integers are too short for it."""
+    limits = np.iinfo(jnp.result_type(int))
+    if limits.min <= value <= limits.max:
+        return value
+    try:
+        return float(value)
+    except OverflowError:
+        bits = value.bit_length()
+        raise ValueError(
+            f"`{name}` must be small enough for a float, but got an integer of {bits} bits"
+        ) from None
 
 
 def scalar(name: str, value: Any, cure: str = "") -> ArrayLike:
@@ -102,6 +119,19 @@ def channels(num_features: Any) -> tuple[int, ...]:
             f"did you mean `alpha_init={num_features!r}`?"
         )
     return (int(num_features),)
+
+
+def require_axis(axis: Any, shape: tuple[int, ...]) -> None:
+    """Raise an error for what is no axis of an input of this shape.
+
+    Raises:
+        TypeError: If `axis` is no integer.
+        ValueError: If the input has too few axes.
+    """
+    if isinstance(axis, bool) or not isinstance(axis, int | np.integer):
+        raise TypeError(f"`axis` must be an integer, but got axis={axis!r}")
+    if not -len(shape) <= axis < len(shape):
+        raise ValueError(f"`axis` must be an axis of `x`, but got axis={axis} for x of shape {shape}")
 
 
 def side_or_scalar(subgradient: Subgradient) -> tuple[str | None, ArrayLike | None]:

@@ -21,6 +21,7 @@ from .arguments import (
     compute_dtype,
     names_alpha,
     parameter,
+    require_axis,
 )
 from .exponential import rectify_exponentially
 from .rectify import keep_branches, rectify
@@ -120,7 +121,7 @@ def prelu(
         The shape and floating dtype of `x`. The gradient of `alpha` is summed in float32 at least.
 
     Raises:
-        TypeError: If `x` or `alpha` is complex.
+        TypeError: If `x` or `alpha` is complex, or `axis` no integer.
         ValueError: If `alpha` has more than one axis, or a length that is not that of `x` along `axis`, or is
             a Python or NumPy value that is not finite; or if `subgradient` is an unknown name, not finite, or
             not a scalar.
@@ -140,8 +141,7 @@ def prelu(
     if len(slopes) > 1:
         raise ValueError(f"`alpha` must have shape () or (channels,), but got shape {slopes}")
     if len(slopes) == 1:
-        if not -len(shape) <= axis < len(shape):
-            raise ValueError(f"`axis` must be an axis of `x`, but got axis={axis} for x of shape {shape}")
+        require_axis(axis, shape)
         if slopes[0] != shape[axis]:
             raise ValueError(
                 f"`alpha` must have one slope for each channel of `x`, but got {slopes[0]} slopes "

@@ -124,8 +124,30 @@ WRONG = [
     (lambda: he_normal(1e200), ValueError, r"`alpha` must have a finite square, but got alpha=1e\+200"),
     (lambda: gain("prelu", 1e200), ValueError, r"`alpha` must have a finite square, but got alpha=1e\+200"),
     (lambda: he_uniform(jnp.ones(3)), ValueError, r"`alpha` must be a scalar, but got shape \(3,\)"),
+    (
+        lambda: leaky_relu(X, 10**400),
+        ValueError,
+        "`alpha` must be small enough for a float, but got an integer of 1329 bits",
+    ),
+    (lambda: relu(X, subgradient=-(10**400)), ValueError, "`subgradient` must be small enough for a float"),
+    (lambda: prelu(X, np.ones(3), axis=1.0), TypeError, "`axis` must be an integer, but got axis=1.0"),
+    (lambda: PReLU(3, axis="last")(X), TypeError, "`axis` must be an integer, but got axis='last'"),
+    (lambda: linen.PReLU(3, axis=0.0).init(jax.random.key(0), X), TypeError, "but got axis=0.0"),
+    (
+        lambda: prelu(X, np.ones(3), axis=1),
+        ValueError,
+        r"`axis` must be an axis of `x`, but got axis=1 .* \(3,\)",
+    ),
     (lambda: he_normal(mode="fan"), ValueError, "`mode` must be one of 'fan_in', .* but got 'fan'"),
 ]
+
+
+@pytest.mark.parametrize("number", [2**31, -(2**40), 2**70, -(2**31)])
+def test_integers_longer_than_those_of_jax_are_floats(number):
+    for function in (leaky_relu, elu, prelu):
+        np.testing.assert_array_equal(function(X, number), function(X, float(number)))
+    np.testing.assert_array_equal(LeakyReLU(number)(X), leaky_relu(X, float(number)))
+    assert jax.grad(lambda x: relu(x, subgradient=number))(0.0) == float(number)
 
 
 @pytest.mark.parametrize(("call", "error", "message"), WRONG)
