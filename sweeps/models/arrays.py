@@ -78,8 +78,7 @@ def drawn(module: Any, build: Callable[[jax.Array], Any], key: jax.Array) -> dic
         again = build(key)
         return held(again), list(_enclosed(again))
 
-    program = jax.make_jaxpr(outside)(key).jaxpr
-    depends = _depending(program, [True])
+    depends = dependent(outside, key)
     if any(depends[len(arrays) :]):
         raise StudyError(
             "`what model(config, rngs) draws is held by the module it returns` must hold, but got a random "
@@ -87,6 +86,16 @@ def drawn(module: Any, build: Callable[[jax.Array], Any], key: jax.Array) -> dic
             "in an nnx.Module's attribute, or in Linen's self.variable(...)"
         )
     return {name: arrays[name] for name, depend in zip(sorted(arrays), depends, strict=False) if depend}
+
+
+def dependent(function: Callable[[jax.Array], Any], key: jax.Array) -> list[bool]:
+    """Which of the arrays that a function of a key returns depend on the key.
+
+    Args:
+        function: a key to a pytree of arrays.
+        key: the key.
+    """
+    return _depending(jax.make_jaxpr(function)(key).jaxpr, [True])
 
 
 def _attributes(module: Any) -> Iterator[tuple[Any, str, str, Any]]:

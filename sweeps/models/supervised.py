@@ -31,6 +31,7 @@ from sweeps.models.losses import (
     with_config,
     within_classes,
 )
+from sweeps.models.random_streams import renewed
 from sweeps.models.variables import evaluation_model, lowered, lowered_linen, train_outputs, variables
 from sweeps.ops.finite import any_non_finite
 from sweeps.ops.gradients import value_and_grad
@@ -70,6 +71,7 @@ def supervised(
 
     The model is built again from the configuration inside every step, so what a configuration says
     always holds; what is carried along is its variables, and what it drew and holds outside of them.
+    All random streams draw anew in every step, those too that the model makes itself.
 
     Args:
         config: the frozen dataclass that names the hyperparameters.
@@ -147,7 +149,8 @@ def supervised(
 
         def objective(params: Any) -> tuple[Any, Any]:
             with lowered_linen(lower):
-                module = hold(build(config, key), state.drawn)
+                module = renewed(build(config, key), partial(build, config), key)
+                module = hold(module, state.drawn)
                 outputs, *after = train_outputs(module, params, state.rest, inputs, key)
             return mean_of("loss", examples("loss", loss(outputs, targets, config), inputs), weights), after
 
