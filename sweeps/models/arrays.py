@@ -7,6 +7,7 @@ what was drawn must stay as it was drawn, so those arrays that depend on the key
 import contextlib
 import dataclasses
 import functools
+import types
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -68,7 +69,8 @@ def drawn(module: Any, build: Callable[[jax.Array], Any], key: jax.Array) -> dic
         key: the key.
 
     Raises:
-        StudyError: such an array is where it cannot be set again: in a function, or in a Linen module.
+        StudyError: such an array is where it cannot be set again: in a function, a plain object, or a Linen
+            module.
     """
     arrays = held(module)
     if not arrays and not any(True for _ in _enclosed(module)):
@@ -82,8 +84,8 @@ def drawn(module: Any, build: Callable[[jax.Array], Any], key: jax.Array) -> dic
     if any(depends[len(arrays) :]):
         raise StudyError(
             "`what model(config, rngs) draws is held by the module it returns` must hold, but got a random "
-            "array in a function or a Linen module's field, drawn anew whenever the model is built; hold it "
-            "in an nnx.Module's attribute, or in Linen's self.variable(...)"
+            "array in a function, a plain object or a Linen module's field, drawn anew whenever the model is "
+            "built; hold it in an nnx.Module's attribute, or in Linen's self.variable(...)"
         )
     return {name: arrays[name] for name, depend in zip(sorted(arrays), depends, strict=False) if depend}
 
@@ -113,13 +115,15 @@ def _is_node(value: Any) -> bool:
 
 
 def _enclosed(module: Any) -> Iterator[jax.Array]:
-    """The arrays in the closures of a module's functions, and in a Linen module's fields."""
-    seen = set()
+    """The arrays that are out of reach: in functions and plain objects, and in a Linen module's fields.
+
+    Variables count too where they are in a function alone; random streams draw anew, so they do not.
+    """
+    graph = nnx.iter_graph(module) if isinstance(module, nnx.Module) else ()
+    seen = {id(node) for _, node in graph if _is_node(node)}
 
     def walk(value: Any, arrays: bool = True) -> Iterator[jax.Array]:
-        for leaf in jax.tree.leaves(
-            value, is_leaf=lambda node: _is_node(node) or isinstance(node, nn.Module)
-        ):
+        for leaf in jax.tree.leaves(value, is_leaf=_is_opened):
             if isinstance(leaf, jax.Array):
                 if arrays:
                     yield leaf
@@ -133,16 +137,32 @@ def _enclosed(module: Any) -> Iterator[jax.Array]:
         yield from walk(value, arrays=False)
 
 
+def _is_opened(value: Any) -> bool:
+    # A dictionary too: JAX would sort its keys, and those of somebody's object need have no order.
+    return _is_node(value) or isinstance(value, nn.Module | dict)
+
+
 def _kept_in(value: Any) -> list[Any]:
-    """What a function closes over, or a Linen module's fields hold."""
+    """What a function, a method or a plain object holds, a Variable, or a Linen module's fields."""
+    if isinstance(value, dict):
+        return list(value.values())
     if isinstance(value, nn.Module):
         return [getattr(value, field.name) for field in dataclasses.fields(value) if field.name != "parent"]
+    if isinstance(value, nnx.Variable):
+        return [] if isinstance(value, nnx.RngState) else [value.get_value()]
     if isinstance(value, functools.partial):
         return [value.func, value.args, value.keywords]
-    found = []
-    for cell in getattr(value, "__closure__", None) or ():
-        with contextlib.suppress(ValueError):  # a cell that is still empty
-            found.append(cell.cell_contents)
+    if isinstance(value, types.MethodType):
+        return [value.__func__, value.__self__]
+    if isinstance(value, type | types.ModuleType):
+        return []
+    # The function inside of a decorated or jitted one is among its attributes.
+    found = list(getattr(value, "__dict__", {}).values())
+    if isinstance(value, types.FunctionType):
+        found += [value.__defaults__, value.__kwdefaults__]
+        for cell in value.__closure__ or ():
+            with contextlib.suppress(ValueError):  # a cell that is still empty
+                found.append(cell.cell_contents)
     return found
 
 

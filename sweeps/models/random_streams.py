@@ -1,7 +1,7 @@
 """The random streams that a module makes for itself, beside those it is given.
 
-A module is built again in every step, from the step's key. The streams it is given start from that key, so what
-they draw is new in every step; one that it makes itself, as `nnx.Rngs(7)`, would begin anew each time.
+A module is built again in every step, from the step's key. The streams it is given start from that key, so
+what they draw is new in every step; one that it makes itself, as `nnx.Rngs(7)`, would begin anew each time.
 """
 
 from collections.abc import Callable

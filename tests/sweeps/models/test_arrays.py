@@ -1,6 +1,7 @@
 """Arrays outside Variables: what was drawn stays, what the configuration says follows it."""
 
 import dataclasses
+import functools
 import math
 import os
 import signal
@@ -191,6 +192,76 @@ def test_plain_arrays_are_the_same_in_workers(tmp_path):
 def in_a_function(config: Config, rngs: nnx.Rngs) -> nnx.Module:
     directions = jax.random.normal(rngs.params(), (1, 8))
     return nnx.Sequential(lambda x: jnp.sin(x @ directions), nnx.Linear(8, 1, rngs=rngs))
+
+
+class Projection:
+    """A layer that is no module; somebody's object, with keys that have no order and a circle."""
+
+    def __init__(self, directions: Any):
+        self.directions, self.itself, self.names = directions, self, {1: "one", "two": 2}
+
+    def __call__(self, x):
+        return jnp.sin(x @ self.directions)
+
+
+def beside(keep: Any) -> Any:
+    """A model whose first layer has the random directions where `keep` puts them."""
+
+    def model(config: Config, rngs: nnx.Rngs) -> nnx.Module:
+        directions = jax.random.normal(rngs.params(), (1, 8))
+        return nnx.Sequential(keep(directions), nnx.Linear(8, 1, rngs=rngs))
+
+    return model
+
+
+def keyword_default(directions: Any) -> Any:
+    def layer(x, *, directions=directions):
+        return jnp.sin(x @ directions)
+
+    return layer
+
+
+def variable_in_a_function(directions: Any) -> Any:
+    held = nnx.Param(directions)
+    return lambda x: jnp.sin(x @ held[...])
+
+
+HIDDEN: dict[str, Any] = {
+    "default": lambda directions: lambda x, directions=directions: jnp.sin(x @ directions),
+    "keyword default": keyword_default,
+    "jitted": lambda directions: jax.jit(lambda x: jnp.sin(x @ directions)),
+    "object": Projection,
+    "method": lambda directions: Projection(directions).__call__,
+    "object in an object": lambda directions: functools.partial(Projection, Projection(directions)),
+    "variable": variable_in_a_function,
+}
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_a_drawn_array_is_found_in_functions_and_plain_objects(name):
+    trial = study_of(beside(HIDDEN[name])).trial
+    with pytest.raises(StudyError, match="random array in a function, a plain object or a Linen module's"):
+        jax.eval_shape(lambda key: trial.init(Config(), key), jax.random.key(0))
+
+
+class OfItself(nnx.Module):
+    """What its functions reach is its own, and a stream draws anew."""
+
+    def __init__(self, config, rngs):
+        self.directions, self.bias = jax.random.normal(rngs.params(), (1, 8)), nnx.Param(jnp.zeros((1, 1)))
+        self.layers = (self.project, lambda x: x + self.bias[...] * rngs.normal())
+
+    def project(self, x):
+        return x @ self.directions
+
+    def __call__(self, x):
+        return self.layers[1](self.layers[0](x)).sum(axis=1, keepdims=True)
+
+
+def test_what_a_function_reaches_of_the_module_itself_is_carried():
+    trial = study_of(OfItself).trial
+    state = jax.eval_shape(lambda key: trial.init(Config(), key), jax.random.key(0))
+    assert set(state.drawn) == {"directions"}
 
 
 class LinenFeatures(nn.Module):
