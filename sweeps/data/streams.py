@@ -110,6 +110,9 @@ def batches_per_block(batch: Any) -> int:
 def blocks(train: Any, steps: int, place: Callable[[Any], Any]) -> Generator[Block, None, None]:
     """The stream from its beginning, in blocks, over and over; the next blocks are read while one is used.
 
+    No more batches are read than were asked for. All blocks have one length, so the last may end with copies of
+    its last batch.
+
     Args:
         train: an iterable of batches, all of one shape.
         steps: how many batches will be asked for.
@@ -156,6 +159,9 @@ def _stacked(train: Any, steps: int) -> Iterator[Block]:
         for batch in train:
             size = size or min(batches_per_block(batch), steps)
             held.append(jax.tree.map(np.asarray, batch))
+            if first + len(held) == steps:
+                # Filled up with what no step takes: a shorter block would be another program.
+                held += held[-1:] * (size - len(held))
             if len(held) == size:
                 yield Block(first, _stack(held))
                 first, held = first + size, []

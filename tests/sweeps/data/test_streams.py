@@ -39,6 +39,15 @@ def test_blocks_hold_every_batch_in_order_over_and_over(monkeypatch):
     assert numbers.tolist() == [0, 1, 2] * 4
 
 
+def test_as_many_batches_as_there_are_steps_are_enough(monkeypatch):
+    monkeypatch.setattr(streams, "MOST_BATCHES", 4)
+    loader = Loader([np.full(2, number) for number in range(12)])
+    reader = streams.blocks(streams.peekable(iter(loader)), 10, lambda block: block)
+    seen = list(itertools.islice(reader, 3))
+    assert [block.batches[:, 0].tolist() for block in seen] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 9, 9]]
+    assert loader.reads == 10
+
+
 def test_reading_ahead_is_bounded_and_ends_with_the_reader(monkeypatch):
     monkeypatch.setattr(streams, "MOST_BATCHES", 1)
     loader = Loader([np.zeros(2)] * 1000)
@@ -118,13 +127,15 @@ def test_a_stream_that_can_be_read_once_serves_one_chunk():
         )
 
 
-def test_an_iterator_loses_no_batch_to_planning_and_says_where_it_ends():
+def test_an_iterator_loses_no_batch_to_planning_and_says_where_it_ends(monkeypatch):
     def losses(train, steps):
         trial = plain.trial._replace(data=sweeps.Data(train, plain.data().evaluation))
         study = plain.study(trial=trial, steps=steps, evaluate_every=1)
         return sweeps.run(study, progress=False, members_per_chunk=10).metrics["train/loss"].to_pylist()
 
     batches = batches_of_data()
+    assert losses(iter(batches), 3) == losses(Loader(batches), 3)
+    monkeypatch.setattr(streams, "MOST_BATCHES", 2)
     assert losses(iter(batches), 3) == losses(Loader(batches), 3)
     with pytest.raises(StudyError, match="`train lasts for all steps` must hold.*list_iterator that ended"):
         losses(iter(batches), 4)
