@@ -17,7 +17,7 @@ def matching(members: pa.Table, conditions: Mapping[str, Any]) -> np.ndarray:
     Args:
         members: a row per member.
         conditions: a column's name to the value, or to the values, that it may have; numbers of a column of
-            floats match to a relative 1e-9, None matches what is not set.
+            floats match to a relative 1e-9 (infinities to themselves), None matches what is not set.
 
     Returns:
         A boolean per member, at least one of them true.
@@ -64,7 +64,8 @@ def _matches(name: str, column: pa.ChunkedArray, values: list[Any]) -> np.ndarra
     numbers = np.asarray(given, dtype=np.float64)
     found = column.to_numpy(zero_copy_only=False).astype(np.float64)  # NaN where it is not set
     unset = column.is_null().to_numpy() & (None in values)
-    return unset | _near(found, np.sort(numbers[np.isfinite(numbers)]), tolerance)
+    infinite = np.isin(found, numbers[np.isinf(numbers)])  # near to no other: their difference is not a number
+    return unset | infinite | _near(found, np.sort(numbers[np.isfinite(numbers)]), tolerance)
 
 
 def _one_of(column: pa.ChunkedArray, wanted: set[Any]) -> np.ndarray:
@@ -98,5 +99,6 @@ def _instead(name: str, column: pa.ChunkedArray, wanted: Any, values: list[Any])
         some = ", ".join(map(str, there.to_pylist()[:8])) or "none that are set"
         return f"No member has {name}={reprlib.repr(wanted)}. There are {some}."
     numbers = there.to_numpy(zero_copy_only=False)
-    nearest = numbers[np.abs(numbers.astype(np.float64) - given[0]).argmin()]
+    asked = np.clip(given[0], float(numbers.min()), float(numbers.max()))  # all are as far from an infinity
+    nearest = numbers[np.abs(numbers.astype(np.float64) - asked).argmin()]
     return f"No member has {name}={reprlib.repr(wanted)}. The nearest is {nearest}."

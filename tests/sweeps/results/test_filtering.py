@@ -62,6 +62,13 @@ def test_values_that_differ_by_more_than_rounding_are_told_apart():
     assert matching(members, {"alpha": [-0.1, 0.1 * (1 + 1e-8)]}).tolist() == [False, True, True]
 
 
+def test_infinities_are_values_like_others():
+    members = pa.table({"member": range(5), "x": [0.0, 1.0, np.inf, -np.inf, None]})
+    assert matching(members, {"x": np.inf}).tolist() == [False, False, True, False, False]
+    assert matching(members, {"x": [1.0, -np.inf]}).tolist() == [False, True, False, True, False]
+    assert matching(members, {"x": [None, np.inf]}).tolist() == [False, False, True, False, True]
+
+
 @pytest.mark.parametrize(
     ("conditions", "message"),
     [
@@ -70,6 +77,8 @@ def test_values_that_differ_by_more_than_rounding_are_told_apart():
             {"alpha": 0.12},
             r"No member has alpha=0.12\. The nearest is 0\.0?[19]9*",
         ),
+        ({"alpha": float("inf")}, r"No member has alpha=inf\. The nearest is 0\.(2|19)"),
+        ({"alpha": float("-inf")}, r"No member has alpha=-inf\. The nearest is 0\.0?[19]9*"),
         ({"seed": range(8, 12)}, r"No member has seed=range\(8, 12\)\. The nearest is 2"),
         ({"seed": []}, r"No member has seed=\[\]\. There are 0, 1, 2"),
         ({"status": "don"}, 'No member has the status "don". Did you mean "done"'),
