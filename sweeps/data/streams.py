@@ -110,8 +110,8 @@ def batches_per_block(batch: Any) -> int:
 def blocks(train: Any, steps: int, place: Callable[[Any], Any]) -> Generator[Block, None, None]:
     """The stream from its beginning, in blocks, over and over; the next blocks are read while one is used.
 
-    No more batches are read than were asked for. All blocks have one length, so the last may end with copies of
-    its last batch.
+    No more batches are read than were asked for. All blocks have one length, so the last may end with copies
+    of its last batch.
 
     Args:
         train: an iterable of batches, all of one shape.

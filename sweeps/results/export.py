@@ -1,6 +1,7 @@
 """A run's results as files for other programs: CSV and netCDF."""
 
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import csv
 
-from sweeps.errors import StudyError, unknown
+from sweeps.errors import StudyError, imported, unknown
 from sweeps.results.lineage import is_evolved
 from sweeps.results.optuna_export import show
 from sweeps.results.results import Results
@@ -100,8 +101,11 @@ def _netcdf(results: Results) -> dict[str, Callable[[Path], Any]]:
 
 
 def _optuna(results: Results) -> dict[str, Callable[[Path], Any]]:
+    sqlalchemy = imported("sqlalchemy", "'lrelu-jax[optuna]'", " for optuna")
+
     def write(path: Path) -> None:
-        show(results.members, results.metrics, results.manifest, f"sqlite:///{path}")
+        url = sqlalchemy.URL.create("sqlite", database=str(path))  # a path may hold what parts a URL
+        show(results.members, results.metrics, results.manifest, url.render_as_string())
 
     return {"optuna.db": write}
 
@@ -115,15 +119,13 @@ FORMATS: dict[str, Callable[[Results], dict[str, Callable[[Path], Any]]]] = {
 
 def _write_all(directory: Path, writers: dict[str, Callable[[Path], Any]]) -> list[Path]:
     """Writes all files beside their places, then renames them: none is replaced before all are written."""
-    temporary = {directory / name: directory / f".{name}.tmp" for name in writers}
-    try:
+    # A new folder, since a database that a killed export left, or its journal, would be added to.
+    with tempfile.TemporaryDirectory(prefix=".export-", suffix=".tmp", dir=directory) as folder:
+        temporary = {directory / name: Path(folder) / name for name in writers}
         for writer, path in zip(writers.values(), temporary.values(), strict=True):
             writer(path)
             with open(path, "rb+") as file:
                 os.fsync(file.fileno())
         for place, path in temporary.items():
             path.replace(place)
-    finally:
-        for path in temporary.values():
-            path.unlink(missing_ok=True)
     return list(temporary)

@@ -1,5 +1,8 @@
 import csv
 import dataclasses
+import shutil
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +14,7 @@ import pytest
 import sweeps
 from sweeps.errors import StudyError
 from sweeps.results import export
+from sweeps.results.storage import connected
 from tests.sweeps.results.test_labelled import crossed, results_of
 
 
@@ -147,6 +151,41 @@ def test_files_are_replaced_whole_or_left_as_they_were(tmp_path, monkeypatch):
     monkeypatch.undo()
     export.write(results.filter(seed=3), "csv", tmp_path)
     assert len((tmp_path / "members.csv").read_text().splitlines()) == 7
+
+
+KILLED = """
+import os, signal, sys
+import sweeps
+from sweeps.results import export
+os.fsync = lambda descriptor: os.kill(os.getpid(), signal.SIGKILL)  # all is written, nothing renamed
+export.write(sweeps.load(sys.argv[1]), "optuna", sys.argv[2])
+"""
+
+
+@pytest.mark.durable
+def test_a_killed_export_leaves_nothing_that_the_next_one_adds_to(run_directory, tmp_path):
+    optuna = pytest.importorskip("optuna")
+    out = tmp_path / "what? x=1#%41 {y}@:"
+    done = subprocess.run([sys.executable, "-c", KILLED, run_directory, out], check=False)
+    assert done.returncode == -signal.SIGKILL and len(list(out.iterdir())) == 1
+    results = sweeps.load(run_directory).filter(seed=0)
+    (path,) = export.write(results, "optuna", out)
+    assert len(trials_of(optuna, path)) == len(results.members)
+
+
+def test_an_optuna_export_to_a_path_with_what_parts_a_url(run_directory, tmp_path):
+    optuna = pytest.importorskip("optuna")
+    out = tmp_path / "what? x=1#%41 {y}@:"
+    results = sweeps.load(run_directory)
+    (path,) = export.write(results, "optuna", out)
+    assert list(tmp_path.rglob("*.db")) == [path] and list(out.iterdir()) == [path]
+    assert len(trials_of(optuna, path)) == len(results.members)
+
+
+def trials_of(optuna, path):
+    with connected(f"sqlite:///{shutil.copy(path, path.parents[1])}") as opened:
+        (summary,) = optuna.get_all_study_summaries(opened)
+        return optuna.load_study(study_name=summary.study_name, storage=opened).trials
 
 
 def test_an_export_that_cannot_be_made(tmp_path, monkeypatch):
