@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import shlex
 from collections.abc import Iterable
 from typing import Any
 
@@ -58,6 +59,19 @@ def quoted(text: str) -> str:
         "it's" "a\x00b"
     """
     return f'"{cut(repr(text)[1:-1])}"'.replace("\\'", "'")
+
+
+def resume_line(directory: Any) -> str:
+    """The command that goes on with a run, as a shell takes it.
+
+    Args:
+        directory: the run directory.
+
+    Example:
+        >>> print(resume_line("runs/a b"))
+        sweeps resume 'runs/a b'
+    """
+    return shlex.join(["sweeps", "resume", str(directory)])
 
 
 def unknown(said: str, name: Any, known: Iterable[str]) -> str:

@@ -22,7 +22,7 @@ from sweeps.driver.session import unreached
 from sweeps.engine.chunks import SECONDS_ON_DISK
 from sweeps.engine.outline import report_plan
 from sweeps.engine.plan import examine, prepare
-from sweeps.errors import StudyError, quoted
+from sweeps.errors import StudyError, quoted, resume_line
 from sweeps.executors.choosing import outlook
 from sweeps.host.compilation import count_programs, use_cache
 from sweeps.host.devices import cpu_cores, limit_threads, use_cpu_cores
@@ -189,7 +189,7 @@ def _train(command: str, train: Callable[[], Results], out: Path, quiet: bool) -
     try:
         results = train()
     except (KeyboardInterrupt, SystemExit) as stopped:
-        kept = f"go on with: sweeps resume {out}" if (out / MANIFEST).exists() else "nothing was begun"
+        kept = f"go on with: {resume_line(out)}" if (out / MANIFEST).exists() else "nothing was begun"
         print(f"sweeps {command}: stopped; {kept}", file=sys.stderr)
         return int(stopped.code or 0) if isinstance(stopped, SystemExit) else INTERRUPTED
     if not quiet:
@@ -201,7 +201,7 @@ def _train(command: str, train: Callable[[], Results], out: Path, quiet: bool) -
     names = ["manifest.json", "members.parquet", "metrics.parquet", *(path.name for path in drawn)]
     print("\n".join(["", f"written to {out}/", *(f"  {name}" for name in names)]))
     if (missing := unreached(results)) is not None:
-        print(f"the time is up: {missing}; go on with: sweeps resume {out}")
+        print(f"the time is up: {missing}; go on with: {resume_line(out)}")
     print(link(drawn[0], sys.stdout.isatty(), os.environ))
     return 0
 

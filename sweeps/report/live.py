@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from sweeps.errors import StudyError
+from sweeps.errors import StudyError, resume_line
 from sweeps.host.leads import Lead, Leads
 from sweeps.host.numbers import clock, short
 from sweeps.report.curves import learning_curves
@@ -122,7 +122,7 @@ class Live:
             return self._said("running", tallied, _heading(what, running), lines, running)
         waiting = [tallied[name] for name in (Status.PENDING, "between rounds")]
         if any(waiting) or lines:
-            heading = f"Stopped before its end; `sweeps resume {self.directory}` goes on"
+            heading = f"Stopped before its end; `{resume_line(self.directory)}` goes on"
             return self._said("stopped", tallied, heading, lines)
         return self._said("ended", tallied, "The run has ended.", lines)
 

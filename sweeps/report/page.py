@@ -179,7 +179,8 @@ def _reproduction(study: Study) -> Part:
     body = f'<pre tabindex="0"><code>{escape(recipe(manifest))}</code></pre>'
     if study.results.directory is not None:
         body += "<p>One member again, bit for bit in the same numerical setting: "
-        body += f"<code>sweeps replay {escape(study.results.directory)} MEMBER</code></p>"
+        directory = shlex.quote(str(study.results.directory))
+        body += f"<code>sweeps replay {escape(directory)} MEMBER</code></p>"
     body += table(("what", "value"), circumstances(study.results), "Versions, hardware and seeds")
     # Where a study lay on the machine that ran it is nobody else's business.
     reference = {**(manifest.get("reference") or {}), "folder": "…"} if manifest.get("reference") else None

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sweeps.errors import StudyError
+from sweeps.errors import StudyError, resume_line
 from sweeps.members.population import Population, config_of, with_values
 from sweeps.members.request import request_again
 from sweeps.members.sampling import all_members
@@ -73,8 +73,8 @@ def _leaves(directory: Path, member: int, steps: int) -> list[np.ndarray]:
         why = damage(folder)
         if why is not None:
             raise StudyError(
-                f"`a state that can be read` must hold, but {folder} is damaged: {why}; `sweeps resume "
-                f"{directory}` trains member {member} again"
+                f"`a state that can be read` must hold, but {folder} is damaged: {why}; "
+                f"`{resume_line(directory)}` trains member {member} again"
             )
         return load(folder)
     with contextlib.suppress(*READING_ERRORS):

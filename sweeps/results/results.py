@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from sweeps.errors import StudyError, imported, unknown
+from sweeps.errors import StudyError, imported, resume_line, unknown
 from sweeps.results import labelled, pareto, scoring
 from sweeps.results.filtering import matching
 from sweeps.results.kept import load_kept
@@ -414,7 +414,7 @@ def load(directory: str | Path) -> Results:
 
 
 def _nothing_finished(directory: str | Path) -> str:
-    return f"Nothing is finished in {directory} yet. `sweeps resume {directory}` goes on with the run."
+    return f"Nothing is finished in {directory} yet. `{resume_line(directory)}` goes on with the run."
 
 
 def _drawing(name: str) -> Any:

@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sweeps.errors import StudyError
+from sweeps.errors import StudyError, resume_line
 from sweeps.store import checksums
 from sweeps.store.checksums import READING_ERRORS, Damaged
 from sweeps.store.durable import publish, writing
@@ -58,7 +58,7 @@ def check_new(directory: str | Path) -> None:
         taken = os.path.exists(path) and any(path.iterdir())
     if taken:
         what = "a run" if has_manifest(path) else "something else"
-        other = f", or `sweeps resume {path}`" if what == "a run" else ""
+        other = f", or `{resume_line(path)}`" if what == "a run" else ""
         raise StudyError(
             f"`out is a new or empty folder` must hold, but got {path}, which holds {what}; name another"
             f"{other}"
@@ -223,8 +223,8 @@ def readable(directory: str | Path, folders: Sequence[Path] | None = None) -> li
             found.append(folder)
         elif folder.exists():  # otherwise it has just been set aside
             warnings.warn(
-                f"{folder} is damaged: {why}; the rows of this chunk are left out, `sweeps resume "
-                f"{directory}` trains its members again",
+                f"{folder} is damaged: {why}; the rows of this chunk are left out, "
+                f"`{resume_line(directory)}` trains its members again",
                 stacklevel=3,
             )
     return found

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sweeps.errors import resume_line
 from sweeps.store import checksums
 from sweeps.store import chunks as store
 from sweeps.store.checksums import READING_ERRORS, sealed, unsealed
@@ -231,7 +232,7 @@ def announced(directory: Path, columns: Sequence[str] | None = None) -> pa.Table
         return None
     except READING_ERRORS as error:
         warnings.warn(f"{directory / TABLES[0]} is damaged ({error}); members without rows of their own are "
-                      f"left out until `sweeps resume {directory}`", stacklevel=4)  # fmt: skip
+                      f"left out until `{resume_line(directory)}`", stacklevel=4)  # fmt: skip
         return None
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import jax
 
-from sweeps.errors import StudyError, quoted
+from sweeps.errors import StudyError, quoted, resume_line
 from sweeps.host.devices import cpu_cores
 from sweeps.store.checksums import Damaged, sealed, unsealed
 from sweeps.store.durable import replace_text, set_aside, writing
@@ -59,7 +59,7 @@ def read_manifest(directory: str | Path) -> dict[str, Any]:
     found, _, why = _found(Path(directory))
     if why is not None:
         warnings.warn(
-            f"{why}; the copy in {COPY} is read, and `sweeps resume {directory}` puts it back", stacklevel=2
+            f"{why}; the copy in {COPY} is read, and `{resume_line(directory)}` puts it back", stacklevel=2
         )
     return found
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from sweeps.errors import resume_line
 from sweeps.schedules.decision import Decision
 from sweeps.store.checksums import Damaged, sealed, unsealed
 from sweeps.store.durable import replace_text, writing
@@ -142,7 +143,7 @@ def warn_of_damage(directory: Path, starts: Collection[int]) -> None:
     for path, why in damage(directory, starts).items():
         warnings.warn(
             f"{path} is damaged ({why}): whom it stopped and whose states were taken is not known until "
-            f"`sweeps resume {directory}` decides it again",
+            f"`{resume_line(directory)}` decides it again",
             stacklevel=4,
         )
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sweeps.errors import resume_line
 from sweeps.host.leads import Lead
 from sweeps.host.numbers import clock, short
 from sweeps.store import checkpoints, derived, failures, heartbeats, repair
@@ -76,7 +77,7 @@ def status(directory: str | Path) -> list[tuple[str, str]]:
     rows += [("damaged", line) for line in damaged]
     waiting = counts[Status.PENDING] or counts["between rounds"] or counts[Status.FAILED]
     if not running and (damaged or waiting):
-        rows.append(("to go on", f"sweeps resume {directory}"))
+        rows.append(("to go on", resume_line(directory)))
     return rows
 
 
