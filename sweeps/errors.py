@@ -2,12 +2,15 @@
 
 import difflib
 import importlib
+import re
 import shlex
 from collections.abc import Iterable
 from typing import Any
 
 MOST_CHARACTERS = 80  # of a value in a message
 MOST_CHOICES = 20  # that are listed
+# Control characters but for the end of a line, and those that turn the direction of writing.
+CONTROLS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 class StudyError(ValueError):
@@ -59,6 +62,16 @@ def quoted(text: str) -> str:
         "it's" "a\x00b"
     """
     return f'"{cut(repr(text)[1:-1])}"'.replace("\\'", "'")
+
+
+def printable(text: str) -> str:
+    r"""A text of somebody else's, such as an error's, with what a terminal would obey escaped; lines stay.
+
+    Example:
+        >>> print(printable("a \x1b[31mred\x1b[0m word"))
+        a \x1b[31mred\x1b[0m word
+    """
+    return CONTROLS.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def resume_line(directory: Any) -> str:

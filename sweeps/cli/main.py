@@ -22,7 +22,7 @@ from sweeps.driver.session import unreached
 from sweeps.engine.chunks import SECONDS_ON_DISK
 from sweeps.engine.outline import report_plan
 from sweeps.engine.plan import examine, prepare
-from sweeps.errors import StudyError, quoted, resume_line
+from sweeps.errors import StudyError, printable, quoted, resume_line
 from sweeps.executors.choosing import outlook
 from sweeps.host.compilation import count_programs, use_cache
 from sweeps.host.devices import cpu_cores, limit_threads, use_cpu_cores
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(end="", flush=True)
         return status
     except StudyError as error:
-        print(f"sweeps {options.command}: {error}", file=sys.stderr)
+        print(f"sweeps {options.command}: {printable(str(error))}", file=sys.stderr)
         return USAGE_ERROR
     except KeyboardInterrupt:
         print(f"sweeps {options.command}: stopped", file=sys.stderr)
@@ -120,7 +120,7 @@ def _plan(options: argparse.Namespace) -> int:
     if "executor" not in named.options and (said := outlook(prepared, request)) is not None:
         rows.append(("processes", said))
     for label, value in rows:
-        print(f"{label:20}{value}")
+        print(f"{label:20}{printable(value)}")
     return 0
 
 
@@ -208,7 +208,7 @@ def _train(command: str, train: Callable[[], Results], out: Path, quiet: bool) -
 
 def _status(options: argparse.Namespace) -> int:
     for label, value in status(options.directory):
-        print(f"{label:20}{value}")
+        print(f"{label:20}{printable(value)}")
     return 0
 
 

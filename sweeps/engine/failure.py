@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from sweeps.engine.tracing import Checked, check
-from sweeps.errors import StudyError, unknown
+from sweeps.errors import StudyError, printable, unknown
 from sweeps.members.population import Population, traced_columns
 from sweeps.trial import Study
 
@@ -54,7 +54,7 @@ def describe(error: BaseException) -> Failure:
     # The first is what XLA says of accelerators, the other of a CPU.
     memory = isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in said or "Out of memory" in said
     details = "".join(traceback.format_exception(error))
-    return Failure(said.strip().partition("\n")[0].rstrip(), details, memory)
+    return Failure(printable(said.strip().partition("\n")[0].rstrip()), details, memory)
 
 
 def settle(devices: Iterable[Any]) -> None:

@@ -11,6 +11,7 @@ from rich.console import Console, ConsoleOptions
 from rich.live import Live
 from rich.text import Text
 
+from sweeps.errors import printable
 from sweeps.host.forecast import Forecast
 from sweeps.host.leads import Lead, Leads
 from sweeps.host.numbers import clock, short
@@ -219,7 +220,7 @@ class Display:
     def note(self, line: str) -> None:
         """Prints one line above the bar."""
         if self.live or self.plain or self.notebook:
-            self.console.print(line, highlight=False, markup=False, soft_wrap=not self.live)
+            self.console.print(printable(line), highlight=False, markup=False, soft_wrap=not self.live)
 
     def figures(self) -> dict[str, Any]:
         """What others are told of how far the run is, as JSON."""
