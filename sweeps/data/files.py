@@ -27,12 +27,13 @@ def standardise(data: Data, *, axis: int | Sequence[int] = 0) -> Data:
     training inputs are constant they are only shifted.
 
     Args:
-      data: pairs (inputs, targets) of NumPy arrays, the inputs of shape (n, ...).
+      data: (inputs, targets) or (inputs, targets, weights) of NumPy arrays, the inputs of shape (n, ...);
+        the evaluation part may be None.
       axis: what the statistics are taken over: 0 is one mean per pixel, (0, 1, 2) one per channel of
         (n, height, width, channels) images.
 
     Returns:
-      `Data` with float32 inputs of the same shapes, and the same targets.
+      `Data` with float32 inputs of the same shapes, and the rest as it was.
 
     >>> inputs, targets = np.array([[1.0, 5.0], [3.0, 5.0]]), np.array([0, 1])
     >>> standardise(Data((inputs, targets), (inputs + 1, targets))).evaluation[0]
@@ -50,19 +51,19 @@ def standardise(data: Data, *, axis: int | Sequence[int] = 0) -> Data:
     def scaled(part: Shaped[np.ndarray, " n *shape"]) -> np.ndarray:
         return ((part - mean) / deviation).astype(np.float32)
 
-    return Data(*((scaled(x), y) for x, y in data))
+    return Data(*(part and (scaled(part[0]), *part[1:]) for part in data))
 
 
 def classes(data: Data) -> int:
     """Returns how many classes the targets name: one more than the largest.
 
     Args:
-      data: pairs (inputs, targets), the targets integers.
+      data: (inputs, targets) or (inputs, targets, weights), the targets integers; a part may be None.
 
     >>> classes(Data((np.zeros((3, 1)), np.array([0, 9, 4])), (np.zeros((1, 1)), np.array([3]))))
     10
     """
-    return 1 + max(int(np.max(targets)) for _, targets in data)
+    return 1 + max(int(np.max(part[1])) for part in data if part is not None)
 
 
 def image_shape(data: Data) -> tuple[int, int, int]:

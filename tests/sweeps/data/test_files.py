@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeps.data.files import cifar10, huggingface, idx, mnist, npz, standardise
+from sweeps.data.files import cifar10, classes, huggingface, idx, mnist, npz, standardise
 from sweeps.trial import Data
 
 
@@ -32,6 +32,19 @@ def test_standardise_only_shifts_a_constant_pixel():
     # The mean of 1000 equal float64 numbers is off by at most 1000 roundings of 1e-17.
     np.testing.assert_allclose(result.train[0], 0, atol=1e-13)
     np.testing.assert_allclose(result.evaluation[0], 1, atol=1e-13)
+
+
+def test_data_may_have_weights_and_no_evaluation():
+    train = np.array([[1.0], [3.0]]), np.array([0, 4]), np.array([1.0, 2.0])
+    for evaluation in (None, (train[0] + 1, train[1] + 1, train[2] + 1)):
+        data = Data(train, evaluation)
+        result = standardise(data)
+        assert result.train[0].tolist() == [[-1], [1]] and result.train[1:] == train[1:]
+        assert classes(data) == (5 if evaluation is None else 6)
+        if evaluation is None:
+            assert result.evaluation is None
+        else:
+            assert result.evaluation[0].tolist() == [[0], [2]] and result.evaluation[1:] == evaluation[1:]
 
 
 IDX_CODES = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
