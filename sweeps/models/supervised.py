@@ -32,7 +32,14 @@ from sweeps.models.losses import (
     within_classes,
 )
 from sweeps.models.random_streams import renewed
-from sweeps.models.variables import evaluation_model, lowered, lowered_linen, train_outputs, variables
+from sweeps.models.variables import (
+    evaluation_model,
+    lowered,
+    lowered_linen,
+    train_outputs,
+    unsharded,
+    variables,
+)
 from sweeps.ops.finite import any_non_finite
 from sweeps.ops.gradients import value_and_grad
 from sweeps.trial import Data, Trial
@@ -135,7 +142,7 @@ def supervised(
 
     # One short function for each part of a Trial: what they share is what was found above.
     def build(config: Any, key: jax.Array) -> Any:
-        module = model(config, nnx.Rngs(key))
+        module = unsharded(model, config, key)
         return lowered(module) if lower else module
 
     def init(config: Any, key: jax.Array) -> Training:
@@ -186,7 +193,7 @@ def supervised(
         return bad if diverge_above is None else bad | (metrics["train/loss"] > diverge_above)
 
     def restored(config: Any, state: Training) -> Any:
-        module = hold(model(config, nnx.Rngs(0)), state.drawn)
+        module = hold(unsharded(model, config, jax.random.key(0)), state.drawn)
         return evaluation_model(module, state.params, state.rest)
 
     return Trial(config, data, init, step, evaluate, batch_size, diverged, restored)

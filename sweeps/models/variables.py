@@ -2,7 +2,7 @@
 
 import contextlib
 import inspect as signatures
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -18,11 +18,25 @@ from sweeps.ops import convolution, dense
 # sown is an output.
 REST = nnx.All(nnx.Variable, nnx.Not(nnx.Any(nnx.Param, nnx.RngState, nnx.Intermediate)))
 
+NO_MESH = jax.sharding.AbstractMesh((), ())  # under a mesh Flax would shard what is boxed over its axes
+
 # Which layers, of NNX and of Linen, call which function of `jax.lax` by default, and its fast form.
 FAST = (
     (nnx.Conv, nn.Conv, "conv_general_dilated", convolution.conv_general_dilated),
     (nnx.Linear, nn.Dense, "dot_general", dense.dot_general),
 )
+
+
+def unsharded(model: Callable[[Any, nnx.Rngs], Any], config: Any, key: jax.Array) -> Any:
+    """A module freshly built, whose parameters are on one device whatever it says of sharding them.
+
+    Args:
+        model: `(config, rngs) -> module`.
+        config: what it is built from.
+        key: what its random streams start from.
+    """
+    with nnx.use_eager_sharding(False):
+        return model(config, nnx.Rngs(key))
 
 
 def variables(module: Any, key: jax.Array, inputs: Any) -> tuple[Any, Any]:
@@ -43,7 +57,10 @@ def variables(module: Any, key: jax.Array, inputs: Any) -> tuple[Any, Any]:
         return nnx.state(module, nnx.Param), nnx.state(module, REST)
     if isinstance(module, nn.Module):
         one = jax.tree.map(lambda array: jnp.zeros((1, *array.shape[1:]), jnp.result_type(array)), inputs)
-        found = dict(module.init(_streams(key), one, **_mode(module, train=False)))
+        with jax.sharding.use_abstract_mesh(NO_MESH):
+            found = dict(module.init(_streams(key), one, **_mode(module, train=False)))
+            # What says how to shard a parameter over devices: those of the engine have whole members each.
+            found = nn.meta.unbox(found)
         found.pop("intermediates", None)
         return found.pop("params", {}), found
     got, cure = f"a {type(module).__name__}", ""
