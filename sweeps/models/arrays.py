@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 from flax import linen as nn
 from flax import nnx
 from jax.extend.core import Literal, jaxprs_in_params
@@ -20,19 +21,28 @@ from jax.tree_util import keystr, tree_leaves_with_path, tree_map_with_path
 from sweeps.errors import StudyError
 
 CALLS = ("jit", "pjit")  # primitives whose operands and results are those of the function they call
+PASSING = (
+    *CALLS,
+    "checkpoint",
+    "remat",
+    "remat2",
+    "closed_call",
+)  # those that NNX passes whole modules through
+ARRAYS = jax.Array | np.ndarray
 
 
-def held(module: Any) -> dict[str, jax.Array]:
+def held(module: Any, kinds: Any = jax.Array) -> dict[str, Any]:
     """The arrays that an NNX module holds outside Variables, by their place; none of a Linen module.
 
     Args:
         module: the module.
+        kinds: what counts as an array.
     """
     return {
         place + keystr(path): leaf
         for _, _, place, value in _attributes(module)
         for path, leaf in tree_leaves_with_path(value, is_leaf=_is_node)
-        if isinstance(leaf, jax.Array)
+        if isinstance(leaf, kinds)
     }
 
 
@@ -88,6 +98,29 @@ def drawn(module: Any, build: Callable[[jax.Array], Any], key: jax.Array) -> dic
             "built; hold it in an nnx.Module's attribute, or in Linen's self.variable(...)"
         )
     return {name: arrays[name] for name, depend in zip(sorted(arrays), depends, strict=False) if depend}
+
+
+def called(module: Any, inputs: Any) -> Any:
+    """What an NNX module returns.
+
+    Args:
+        module: the module.
+        inputs: what it is called with.
+
+    Raises:
+        StudyError: the call sets an array that the module holds outside Variables, which would be lost.
+    """
+    before = held(module, ARRAYS)
+    outputs = module(inputs)
+    after = held(module, ARRAYS)
+    places = [place for place in before if place in after and after[place] is not before[place]]
+    changed = _changed(module, inputs, {place: before[place] for place in places}) if places else []
+    if changed:
+        raise StudyError(
+            f"`a module keeps its plain arrays when it is called` must hold, but got a call that sets "
+            f"{changed[0]!r}, which no later step would see; hold it in an nnx.Variable, as nnx.BatchStat is"
+        )
+    return outputs
 
 
 def dependent(function: Callable[[jax.Array], Any], key: jax.Array) -> list[bool]:
@@ -164,6 +197,40 @@ def _kept_in(value: Any) -> list[Any]:
             with contextlib.suppress(ValueError):  # a cell that is still empty
                 found.append(cell.cell_contents)
     return found
+
+
+def _changed(module: Any, inputs: Any, arrays: dict[str, Any]) -> list[str]:
+    """Those arrays that a call certainly changes: after `nnx.jit` and `nnx.remat` all look like new ones."""
+    graph, state = nnx.split(module)
+
+    def again(arrays: dict[str, Any]) -> list[Any]:
+        copy = hold(nnx.merge(graph, state, copy=True), arrays)
+        copy(inputs)
+        return [held(copy, ARRAYS).get(place) for place in sorted(arrays)]
+
+    program = jax.make_jaxpr(again)(arrays).jaxpr
+    origins = [_origin(program, var) for var in program.outvars]
+    return [
+        place
+        for place, own, origin in zip(sorted(arrays), program.invars, origins, strict=True)
+        if origin is not None and origin is not own
+    ]
+
+
+def _origin(program: Any, var: Any) -> Any:
+    """The variable that a result of a traced program is, seen through calls; None where that is not known."""
+    for equation in program.eqns:
+        if var in equation.outvars:
+            inner = list(jaxprs_in_params(equation.params))
+            if not inner:
+                return var
+            if len(inner) > 1 or equation.primitive.name not in PASSING:
+                return None  # a loop may pass it on
+            origin = _origin(inner[0], inner[0].outvars[equation.outvars.index(var)])
+            if origin in inner[0].invars:
+                return _origin(program, equation.invars[inner[0].invars.index(origin)])
+            return None if origin is None else var
+    return var
 
 
 def _depending(program: Any, inputs: Sequence[bool]) -> list[bool]:

@@ -12,6 +12,7 @@ from flax import nnx
 from jax import lax
 
 from sweeps.errors import StudyError
+from sweeps.models.arrays import called
 from sweeps.ops import convolution, dense
 
 # What a model carries besides its parameters. Random streams are made anew in every step, and what was
@@ -83,7 +84,7 @@ def train_outputs(module: Any, params: Any, rest: Any, inputs: Any, key: jax.Arr
     """
     if isinstance(module, nnx.Module):
         nnx.update(module, params, rest)
-        outputs = _view(module, train=True)(inputs)
+        outputs = called(_view(module, train=True), inputs)
         return outputs, nnx.state(module, nnx.Param), nnx.state(module, REST)
     outputs, rest = module.apply(
         {"params": params, **rest},

@@ -285,6 +285,60 @@ def test_a_drawn_array_that_cannot_be_set_again_is_refused(model):
         sweeps.run(study_of(model), progress=False)
 
 
+class Averaging(nnx.Module):
+    """Sets its mean as it is called, or passes it through a transform that gives all arrays back as new."""
+
+    def __init__(self, config, rngs, kind, through):
+        self.mean, self.fixed = kind(jnp.zeros(())), jax.random.normal(rngs.params(), ())
+        self.linear, self.through = nnx.Linear(1, 1, rngs=rngs), through
+        self.activation, self.last = LeakyReLU(config.alpha), None
+
+    def scaled(self, x):
+        return self.activation(x * self.fixed)
+
+    def __call__(self, x):
+        x = self.through(Averaging.scaled)(self, x)
+        self.last = jnp.mean(x)  # no array before the call: what it returns besides, such as attention
+        return self.linear(x)
+
+
+class Changing(Averaging):
+    def __call__(self, x):
+        self.mean = 0.5 * self.mean + 0.5 * jnp.mean(x)
+        return super().__call__(x)
+
+
+def stepped(model: Any) -> Any:
+    """Traces a step."""
+    trial = study_of(model).trial
+
+    def run(key: jax.Array, alpha: jax.Array) -> Any:
+        config = Config(alpha=alpha)  # pyright: ignore[reportArgumentType]
+        return trial.step(config, trial.init(config, key), DATA.train, key)[0]
+
+    return jax.eval_shape(run, jax.random.key(0), jnp.float32(0.1))
+
+
+THROUGH = {"plain": lambda method: method, "remat": nnx.remat, "jit": nnx.jit}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [*((jnp.asarray, name) for name in THROUGH), (np.asarray, "plain"), (nnx.data, "remat")]
+)
+def test_an_array_that_a_call_sets_is_refused(kind, name):
+    def model(config: Config, rngs: nnx.Rngs) -> nnx.Module:
+        return nnx.Sequential(Changing(config, rngs, lambda _: kind(np.zeros(())), THROUGH[name]))
+
+    with pytest.raises(StudyError, match=r"a call that sets 'layers/0/mean', .*nnx\.Variable, as nnx.Batch"):
+        stepped(model)
+
+
+@pytest.mark.parametrize("name", THROUGH)
+def test_an_array_that_a_call_leaves_alone_may_be_plain(name):
+    state = stepped(lambda config, rngs: Averaging(config, rngs, jnp.asarray, THROUGH[name]))
+    assert set(state.drawn) == {"fixed"}
+
+
 def test_arrays_that_were_not_drawn_may_be_anywhere():
     table = jnp.ones((1, 8))
     models = [
