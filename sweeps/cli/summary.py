@@ -9,7 +9,7 @@ from sweeps.driver.replay import Replay
 from sweeps.report.bounds import bounds_of, within
 from sweeps.report.differences import differences
 from sweeps.report.sentence import answer
-from sweeps.report.wording import cells, difference, is_share, number, point
+from sweeps.report.wording import cells, difference, is_share, losses, number, point
 from sweeps.results.lineage import best_schedule, is_evolved
 from sweeps.results.results import Configuration, Results
 from sweeps.store.statuses import UNFINISHED
@@ -153,8 +153,7 @@ def _print_answer(results: Results, rows: list[Configuration]) -> None:
 
 
 def _mark(row: Configuration, best: Configuration, end: _End | None, unfinished: str) -> str:
-    lost = {"diverged": row.diverged - row.failed, "failed": row.failed}
-    marks = [f"{count} of {len(row.members)} {word}" for word, count in lost.items() if count]
+    marks = [f"{count} of {len(row.members)} {word}" for word, count in losses(row).items()]
     if end is not None:
         score = f" with {end.mean:.4f}" if end.mean == end.mean else ""
         marks.append(f"stopped at step {end.step}{score}")

@@ -5,7 +5,7 @@ from sweeps.report.differences import differences
 from sweeps.report.markup import escape, section, table
 from sweeps.report.panels import Part, Study
 from sweeps.report.sentence import comparisons_said
-from sweeps.report.wording import cells, difference, figures, in_words, is_share
+from sweeps.report.wording import cells, difference, figures, in_words, is_share, losses
 from sweeps.results.lineage import is_evolved
 from sweeps.statistics.intervals import Interval
 
@@ -47,7 +47,7 @@ def best_first(study: Study, most: int) -> str:
         if row is not shown[0] and row.draws > 1 and shown[0].draws > 1:
             said = standing(row.tied, apart)
         if row.diverged:
-            said = f"{row.diverged} of {len(row.members)} diverged"
+            said = ", ".join(f"{lost} of {len(row.members)} {word}" for word, lost in losses(row).items())
         found.append(
             (
                 *cells(row.config),

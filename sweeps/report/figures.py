@@ -61,17 +61,18 @@ def metric_against_field(results: Results, field: str, metric: str | None = None
         )
     if not axis.numeric:
         axes.set_xticks(axis.centers, [literal(label) for label in axis.labels])
-    # Members that were stopped or not trained yet have no value either, but have not diverged.
+    # Members that were stopped or not trained yet have no value either, but are not lost.
     status = results.members["status"].to_numpy(zero_copy_only=False)
-    diverged = np.isnan(values) & np.isin(status, (Status.DIVERGED, Status.FAILED, Status.DONE))
-    if diverged.any():
-        bottom = np.full(int(diverged.sum()), 0.02)
+    lost = np.isnan(values) & np.isin(status, (Status.DIVERGED, Status.FAILED, Status.DONE))
+    if lost.any():
+        kinds = {"no finite score" if each == Status.DONE else "diverged" for each in status[lost]}
+        bottom = np.full(int(lost.sum()), 0.02)
         axes.scatter(
-            at[diverged],
+            at[lost],
             bottom,
             marker="x",
             color=VERMILION,
-            label="diverged",
+            label=" or ".join(sorted(kinds)),
             transform=axes.get_xaxis_transform(),
         )
     if axis.log:

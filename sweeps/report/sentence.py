@@ -11,6 +11,7 @@ from sweeps.report.wording import (
     in_words,
     is_share,
     listing,
+    losses,
     number,
     over,
     point,
@@ -124,7 +125,7 @@ def _figures(results: Results, row: Best | Interval) -> str:
 
 def _lost(row: Configuration) -> str:
     """How many members the mean leaves out."""
-    return f"; {count(row.diverged, 'more member')} diverged" if row.diverged else ""
+    return "".join(f"; {count(lost, 'more member')} {word}" for word, lost in losses(row).items())
 
 
 def _uncompared(results: Results, rows: list[Configuration]) -> str:
@@ -139,8 +140,13 @@ def _uncompared(results: Results, rows: list[Configuration]) -> str:
         said = f"; {sum(row.seeds > 0 for row in rows):,} of {len(rows):,} finished"
         said += f"; {stopped:,} {were} stopped early and not compared"
     if lost:
-        said += f"; {len(lost):,} diverged" + (" or failed" if any(row.failed for row in lost) else "")
+        said += f"; {len(lost):,} {_ways(lost)}"
     return said
+
+
+def _ways(rows: list[Configuration]) -> str:
+    """In which ways members of configurations ended without a finite score."""
+    return " or ".join(dict.fromkeys(word for row in rows for word in losses(row)))
 
 
 def _ties(results: Results, rows: list[Configuration]) -> str:
@@ -156,7 +162,7 @@ def _ties(results: Results, rows: list[Configuration]) -> str:
     noun = "value" if len(results.swept) == 1 else "configuration"
     left = "" if len(others) == len(rows) - 1 else " that finished"
     if not tied:
-        worse = "is measurably worse" + (" or diverged" if any(row.diverged for row in others) else "")
+        worse = " or ".join(filter(None, ("is measurably worse", _ways(others))))
         return f"; {'the other' if len(others) == 1 else 'every other'} {noun}{left} {worse}"
     if len(tied) == len(others):
         if len(others) == 1:

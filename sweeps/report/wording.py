@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from sweeps.results.ranking import Configuration
 from sweeps.results.scoring import keeps_scores
 from sweeps.space.values import own_values
 
@@ -21,6 +22,20 @@ ACRONYMS = {
     "f1": "F1",
     "r2": "R²",
 }
+
+
+def losses(row: Configuration) -> dict[str, int]:
+    """How many members of a configuration ended without a finite score, by how, in words.
+
+    Args:
+        row: the configuration.
+    """
+    found = {
+        "diverged": row.diverged - row.failed - row.unscored,
+        "failed": row.failed,
+        "had no finite score": row.unscored,
+    }
+    return {said: members for said, members in found.items() if members}
 
 
 def is_share(name: str, values: np.ndarray) -> bool:

@@ -28,6 +28,7 @@ class Configuration(NamedTuple):
         failed: how many of the diverged failed.
         seeds: how many seeds the mean is over.
         folds: how many folds it is over; 0 without folds.
+        unscored: how many of the diverged did neither diverge nor fail: their value is not finite.
     """
 
     config: dict[str, Any]
@@ -41,6 +42,7 @@ class Configuration(NamedTuple):
     failed: int = 0
     seeds: int = 0
     folds: int = 0
+    unscored: int = 0
 
     @property
     def draws(self) -> int:
@@ -115,9 +117,10 @@ def rank(
     cell, cells = place * len(codes) + code, len(points) * len(codes)
     status, finite = members["status"].to_numpy(), np.isfinite(values)
     waiting = np.isin(status, [each for each in NOT_DONE if each not in scored])
-    unfinished, failed, lost = (
+    ended = np.isin(status, (Status.DIVERGED, Status.FAILED)) | waiting
+    unfinished, failed, lost, unscored = (
         np.bincount(place, marked, len(points)).astype(int)
-        for marked in (waiting, status == Status.FAILED, ~finite)
+        for marked in (waiting, status == Status.FAILED, ~finite, ~finite & ~ended)
     )
     means = {name: _intervals(column, cell, cells, len(codes), overlap) for name, column in finals.items()}
     seeds_of = _different(place[finite], own_seeds[finite], len(points))
@@ -137,6 +140,7 @@ def rank(
             failed=int(failed[at]),
             seeds=int(seeds_of[at]),
             folds=means[metric][at][1] if folds else 0,
+            unscored=int(unscored[at]),
         )
         for at, point in enumerate(points)
     ]

@@ -89,6 +89,15 @@ def test_the_k_best_configurations():
         results.top(0)
 
 
+def test_a_value_that_is_not_finite_is_no_divergence():
+    nan = float("nan")
+    scores = [[nan, nan, nan, nan], [nan, nan, 0.5, 0.6], [0.1, 0.2, 0.3, 0.4]]
+    status = ["done", "diverged", "failed", "done", *["done"] * 8]
+    rows = {row.config["alpha"]: row for row in results_of(scores, status).configurations()}
+    counts = [(rows[alpha].diverged, rows[alpha].failed, rows[alpha].unscored) for alpha in (0.0, 0.1, 0.2)]
+    assert counts == [(4, 1, 2), (2, 0, 2), (0, 0, 0)]
+
+
 def test_configurations_are_compared_at_common_seeds_and_named_by_their_ids():
     scores = [[0.0] * 4, [0.5, 0.6, 0.7, 0.8], [0.3, 0.4, 0.5, 0.601]]
     results = results_of(scores, ["done"] * 8 + ["diverged"] + ["done"] * 3)
