@@ -221,11 +221,6 @@ def keyword_default(directions: Any) -> Any:
     return layer
 
 
-def variable_in_a_function(directions: Any) -> Any:
-    held = nnx.Param(directions)
-    return lambda x: jnp.sin(x @ held[...])
-
-
 HIDDEN: dict[str, Any] = {
     "default": lambda directions: lambda x, directions=directions: jnp.sin(x @ directions),
     "keyword default": keyword_default,
@@ -233,7 +228,9 @@ HIDDEN: dict[str, Any] = {
     "object": Projection,
     "method": lambda directions: Projection(directions).__call__,
     "object in an object": lambda directions: functools.partial(Projection, Projection(directions)),
-    "variable": variable_in_a_function,
+    "variable": lambda directions: functools.partial(
+        lambda held, x: jnp.sin(x @ held[...]), nnx.Param(directions)
+    ),
 }
 
 
