@@ -1,10 +1,12 @@
 """The `sweeps` command."""
 
 import argparse
+import contextlib
 import io
 import os
 import sys
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -64,7 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parser.error(f"unknown argument {' '.join(rest)}")
         options.fields += rest
     try:
-        status = COMMANDS[options.command](options)
+        with _plain_warnings(options.command):
+            status = COMMANDS[options.command](options)
         print(end="", flush=True)
         return status
     except StudyError as error:
@@ -102,6 +105,22 @@ def _start(threads: int | None = None) -> None:
         limit_threads(threads)
     use_cpu_cores()
     use_cache()
+
+
+@contextlib.contextmanager
+def _plain_warnings(command: str) -> Iterator[None]:
+    """Says the warnings of this package as its errors are said, without a line of its code."""
+    with warnings.catch_warnings():
+        usual = warnings.showwarning
+
+        def shown(message: Any, category: type[Warning], *place: Any, **others: Any) -> None:
+            if category is UserWarning:
+                print(f"sweeps {command}: {printable(str(message))}", file=sys.stderr)
+            else:
+                usual(message, category, *place, **others)
+
+        warnings.showwarning = shown
+        yield
 
 
 def _plan(options: argparse.Namespace) -> int:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from sweeps.engine.chunks import Chunk
 from sweeps.engine.plan import Plan, examine, prepare
 from sweeps.engine.training import Pace, Place, train
-from sweeps.errors import StudyError
+from sweeps.errors import StudyError, resume_line
 from sweeps.host.progress import Display
 from sweeps.host.signals import listening
 from sweeps.members.request import request_again
@@ -78,8 +78,8 @@ def replay(directory: str | Path, member: int, study: Study, *, progress: bool =
     error = next((found for folder in folders if (found := store.read_setting(folder).get("error"))), None)
     if error is not None:
         raise StudyError(
-            f"`a member that was trained` must hold, but got {member}, which failed: {error}; `sweeps resume "
-            f"{directory}` tries again"
+            f"`a member that was trained` must hold, but got {member}, which failed: {error}; "
+            f"`{resume_line(directory)}` tries again"
         )
     population = all_members(study, request.sampling, request.population, directory)
     study = _as_it_ended(study, folders[-1], member)
@@ -128,8 +128,8 @@ def _folders(directory: Path, member: int) -> list[Path]:
     found = [folder for folder in store.readable(directory) if member in store.members_of(folder)]
     if not found:
         raise StudyError(
-            f"`a member that is finished` must hold, but got {member}, which is not; `sweeps resume "
-            f"{directory}` goes on with the run"
+            f"`a member that is finished` must hold, but got {member}, which is not; "
+            f"`{resume_line(directory)}` goes on with the run"
         )
     return sorted(found, key=store.interval)
 

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import math
+import shlex
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from sweeps.driver.rounds import run_on_disk
 from sweeps.driver.unchanged import refuse_other_code, refuse_other_settings
 from sweeps.engine.plan import Examined, Plan, examine, prepare, recorded_plan
 from sweeps.engine.rows import failed_rows, pending_rows
-from sweeps.errors import StudyError
+from sweeps.errors import StudyError, resume_line
 from sweeps.executors.choosing import choosing
 from sweeps.executors.executor import Executor, Work
 from sweeps.executors.gathering import gathered
@@ -197,11 +198,12 @@ def _ended(results: Results, display: Display) -> Results:
         return results
     errors, there = results.errors, results.directory
     if len(errors) == results.manifest["members"]:
-        again = "" if there is None else f"; `sweeps resume {there}` tries them again"
+        again = "" if there is None else f"; `{resume_line(there)}` tries them again"
         raise StudyError(
             f"All {len(errors)} members failed, the first with: {next(iter(errors.values()))}{again}"
         )
-    how = "results.errors says why" if there is None else f"`sweeps status {there}` says why"
+    where = "results.errors" if there is None else f"`sweeps status {shlex.quote(str(there))}`"
+    how = f"{where} says why"
     display.note(f"{len(errors)} of {results.manifest['members']} members failed; {how}")
     return results
 

@@ -127,6 +127,16 @@ def test_what_cannot_be_done_with_a_run_is_one_message(finished, words, message,
     assert Path(finished, "manifest.json").read_text() == before
 
 
+@pytest.mark.filterwarnings("always")
+def test_what_is_damaged_is_said_without_a_line_of_code(finished, capsys):
+    shutil.copytree(finished, "hurt one")
+    Path("hurt one", "manifest.json").write_text("{")
+    assert main(["report", "hurt one", "--out", "report.html"]) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert any(line.startswith("sweeps report: ") and "`sweeps resume 'hurt one'`" in line for line in said)
+    assert not any("Warning" in line for line in said)
+
+
 def test_a_run_from_python_is_resumed_from_python(capsys):
     sweeps.run(plain.study(), out="run", members_per_chunk=4, progress=False)
     assert main(["resume", "run"]) == 2

@@ -64,7 +64,7 @@ def by_hand(kernel_init: Any) -> tuple[float, Any]:
     params = nn.meta.unbox(net.init(key, jnp.zeros((1, 8))))
 
     def loss(params):
-        outputs = net.apply(params, INPUTS)
+        outputs: Any = net.apply(params, INPUTS)
         return optax.softmax_cross_entropy_with_integer_labels(outputs, TARGETS).mean()
 
     for _ in range(STEPS):
