@@ -27,10 +27,10 @@ def early_stopping(
     """Early stopping (Prechelt, 1998): what has not improved for `patience` evaluations in a row ends.
 
     An evaluation improves on the best one so far if it is better by more than `min_delta`, and is the best
-    one then. Who ends is judged by nothing but its own evaluations, so the others need not be any better:
-    unlike one that halving stopped, it keeps its score and is ranked by it. With `select="last"` that is its
-    last evaluation, the one at which it was stopped, so no better than its best;
-    `Study(select="best")` scores it by the best.
+    one then; one that is not a number improves on nothing. Who ends is judged by nothing but its own
+    evaluations, so the others need not be any better: unlike one that halving stopped, it keeps its score and
+    is ranked by it. With `select="last"` that is its last evaluation, the one at which it was stopped, so no
+    better than its best; `Study(select="best")` scores it by the best.
 
     Each evaluation from the first at which something can end is a rung, between which states are handed on:
     choose `evaluate_every` so that they are seconds apart.
