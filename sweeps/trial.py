@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from sweeps.errors import StudyError, brief, unknown
 from sweeps.space.bounds import whole_number
-from sweeps.space.checking import check_value, is_function, one_of
+from sweeps.space.checking import check_room, check_value, is_function, one_of
 from sweeps.space.domains import Choice, Domain, Grid, grid, text
 from sweeps.space.fields import COLUMNS as COLUMNS
 from sweeps.space.fields import ENGINES as ENGINES
@@ -218,6 +218,8 @@ def _domains(config: type, space: Mapping[str, Any]) -> dict[str, Domain]:
             raise StudyError(unknown(f"{config.__name__} has no field", name, known))
     domains = {name: _named(name, known, as_domain(value, name)) for name, value in flat.items()}
     for name, domain in domains.items():
+        if name in known:
+            check_room(known[name], domain)
         if isinstance(domain, Folds) != (name == "fold"):
             raise StudyError(
                 f"`fold takes folds, and nothing else does` must hold, but got {name}={text(domain)}; "

@@ -14,7 +14,7 @@ import numpy as np
 
 from sweeps.errors import StudyError, brief, unknown
 from sweeps.space.bounds import finite
-from sweeps.space.domains import is_number
+from sweeps.space.domains import Choice, Domain, Grid, is_number
 from sweeps.space.fields import Field, hashable, kind_of
 from sweeps.space.grammar import parse_value
 from sweeps.space.values import literal, restored
@@ -50,11 +50,34 @@ def check_value(field: Field, value: Any) -> Any:
     return _plain(field, value) if kind in (float, int, bool, str) else hashable(field.name, value)
 
 
+def check_room(field: Field, domain: Domain) -> None:
+    """Refuses numbers that would be others where they are traced, as arrays of JAX's default floats.
+
+    Args:
+        field: the field.
+        domain: its levels, or the bounds that its values are drawn within.
+
+    Raises:
+        StudyError: a number would be infinite, or zero.
+    """
+    if not field.traced or field.kind is not float or jax.config.read("jax_enable_x64"):
+        return
+    listed = domain.values if isinstance(domain, Grid | Choice) else domain
+    for value in (finite(each) for each in listed if is_number(each)):
+        with np.errstate(over="ignore", under="ignore"):
+            single = 0.0 if value is None else float(np.float32(value))
+        if math.isinf(single) or (single == 0 and value):
+            raise StudyError(
+                f"`field {field.name} fits in 32 bits` must hold, but got {brief(value)}, which "
+                f"would be {single:g}; jax_enable_x64 gives 64 bits"
+            )
+
+
 def _plain(field: Field, value: Any) -> float | int | bool | str:
     """The value of a field that is a number, a truth value or text."""
     kind = field.kind
     if kind is float and is_number(value) and (isinstance(value, float) or finite(value) is not None):
-        return _held(field, float(value))
+        return float(value)
     if kind is int and is_number(value) and (isinstance(value, int) or value.is_integer()):
         return _within(field, int(value))
     if kind is bool and isinstance(value, bool):
@@ -110,19 +133,6 @@ def _function(field: Field, value: Any) -> Any:
         f"`field {field.name} is a function` must hold, but got {brief(value)}; a name such as jax.nn.relu "
         f"is looked up in the modules that are imported by then"
     )
-
-
-def _held(field: Field, value: float) -> float:
-    """The number, if it is no other where it is traced: an array of JAX's default floats."""
-    if field.traced and not jax.config.read("jax_enable_x64") and math.isfinite(value):
-        with np.errstate(over="ignore", under="ignore"):
-            single = float(np.float32(value))
-        if math.isinf(single) or (single == 0 and value != 0):
-            raise StudyError(
-                f"`field {field.name} fits in 32 bits` must hold, but got {brief(value)}, which "
-                f"would be {single:g}; jax_enable_x64 gives 64 bits"
-            )
-    return value
 
 
 def _within(field: Field, value: int) -> int:

@@ -177,13 +177,29 @@ def test_whole_numbers_that_do_not_fit_are_refused():
         assert checked("count", 2**40) == 2**40
 
 
-def test_numbers_that_would_be_infinite_or_zero_where_they_are_traced_are_refused():
-    for value, there in ((1e39, "inf"), (-1e39, "-inf"), (1e-50, "0")):
-        with pytest.raises(StudyError, match=f"field bound fits in 32 bits.*which would be {there}; jax_en"):
-            checked("bound", value)
-        with jax.enable_x64(True):
-            assert checked("bound", value) == value
-    assert checked("bound", 3e38) == 3e38 and checked("bound", 1e-44) == 1e-44
+@dataclasses.dataclass(frozen=True)
+class OneNumber:
+    x: float = 0.1
+
+
+@pytest.mark.parametrize(
+    ("domain", "got", "there"),
+    [
+        ([0.1, 1e39], "1e\\+39", "inf"),
+        (sweeps.grid(0.1, 1e-50), "1e-50", "0"),
+        (sweeps.uniform(-1e39, 0), "-1e\\+39", "-inf"),
+        (sweeps.log_uniform(1e-50, 1), "1e-50", "0"),
+        (sweeps.linspace(0, 1e39, 3), "1e\\+39", "inf"),
+    ],
+)
+def test_numbers_that_would_be_infinite_or_zero_where_they_are_traced_are_refused(domain, got, there):
+    trial = sweeps.function(lambda config, key: {"loss": config.x}, config=OneNumber)
+    options = {"steps": 1, "metric": "loss", "samples": 2}
+    with pytest.raises(StudyError, match=f"field x fits in 32 bits.*got {got}, which would be {there}; jax_"):
+        sweeps.Study(trial, space={"x": domain}, **options)
+    with jax.enable_x64(True):
+        sweeps.Study(trial, space={"x": domain}, **options)
+    sweeps.Study(trial, space={"x": [math.inf, 3e38, 1e-44, 0.0]}, **options)
 
 
 @pytest.mark.parametrize(
