@@ -182,7 +182,6 @@ def test_plain_arrays_survive_an_interruption(tmp_path, monkeypatch):
     assert results.metrics.equals(whole.metrics) and results.members.equals(whole.members)
 
 
-@pytest.mark.models
 def test_plain_arrays_are_the_same_in_workers(tmp_path):
     options: dict[str, Any] = {"members_per_chunk": 2, "progress": False}
     found = sweeps.run(fourier_features.plain, out=tmp_path / "run", executor="processes", **options)
@@ -288,7 +287,7 @@ class Averaging(nnx.Module):
     def __init__(self, config, rngs, kind, through):
         self.mean, self.fixed = kind(jnp.zeros(())), jax.random.normal(rngs.params(), ())
         self.linear, self.through = nnx.Linear(1, 1, rngs=rngs), through
-        self.activation, self.last = LeakyReLU(config.alpha), None
+        self.activation, self.last = LeakyReLU(config.alpha), nnx.data(None)
 
     def scaled(self, x):
         return self.activation(x * self.fixed)
