@@ -12,6 +12,7 @@ from sweeps.executors.processes import going_on, parse
 from sweeps.host.signals import in_ipython
 from sweeps.members.request import Request, make_request, request_again
 from sweeps.members.sampling import Sampling, earlier_points
+from sweeps.results.lineage import is_evolved
 from sweeps.results.results import Results, load
 from sweeps.results.storage import masked, reachable
 from sweeps.schedules import schedule as schedules
@@ -161,7 +162,13 @@ def _request(origin: Origin, study: Study, settings: Settings, executor: Any) ->
             "`out` must be given with an executor, a folder that all workers share, but got none"
         )
     name, points_per_batch, earlier = adaptive.checked(settings.search)
-    known = earlier_points(study, None if earlier is None else load(earlier))
+    before = None if earlier is None else load(earlier)
+    if before is not None and is_evolved(before.manifest):
+        raise StudyError(
+            "`warm_start is a run whose members kept their values` must hold, but got one of "
+            "population-based training, where a score belongs to a schedule of values; begin without it"
+        )
+    known = earlier_points(study, before)
     samples = study.samples if settings.samples is None else settings.samples
     sampling = Sampling(name, samples, settings.root_seed, points_per_batch, known)
     text = settings.schedule

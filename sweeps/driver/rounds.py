@@ -26,7 +26,7 @@ from sweeps.members.sampling import batches
 from sweeps.results.optuna_export import show
 from sweeps.schedules import schedule
 from sweeps.schedules.decision import Decision, Standing, ending, same
-from sweeps.schedules.schedule import EarlyStopping
+from sweeps.schedules.schedule import EarlyStopping, Halving, Hyperband
 from sweeps.store import best_states, checkpoints
 from sweeps.store import chunks as store
 from sweeps.store.chunks import Interval
@@ -252,9 +252,12 @@ def _standing(
     judged, early = judged_by(run.request.study), isinstance(run.request.schedule, EarlyStopping)
     each = repeats(run.request.study)
     points = (members - batch[0]) // each
-    ends = {store.interval(folder).stop for folder in store.committed(run.directory)}
-    lost = [store.members_with(run.directory, end, *LOST) for end in ends if end < step]
-    before = np.setdiff1d(np.intersect1d(batch, np.concatenate([members[:0], *lost])), members)
+    losses = None
+    if isinstance(run.request.schedule, Halving | Hyperband):  # who is replaced, or judged alone, has none
+        ends = {store.interval(folder).stop for folder in store.committed(run.directory)}
+        lost = [store.members_with(run.directory, end, *LOST) for end in ends if end < step]
+        before = np.intersect1d(np.setdiff1d(batch, members), np.concatenate([members[:0], *lost]))
+        losses = np.bincount((before - batch[0]) // each, minlength=len(batch) // each)[points]
     return Standing(
         step=step,
         members=members,
@@ -263,7 +266,7 @@ def _standing(
         groups=population.groups[members],
         history=score_history(run.directory, members, judged, step) if early else None,
         lost=np.isin(members, store.members_with(run.directory, step, *LOST)),
-        losses=np.bincount((before - batch[0]) // each, minlength=len(batch) // each)[points],
+        losses=losses,
     )
 
 

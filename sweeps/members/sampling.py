@@ -196,16 +196,10 @@ def earlier_points(study: Study, results: Any) -> tuple[list[dict[str, Any]], li
         results: the earlier run's `Results`; None is no run.
 
     Raises:
-        StudyError: that run did not report the study's metric, no point of it lies in the study's space, or
-            its members changed their values on the way.
+        StudyError: that run did not report the study's metric, or no point of it lies in the study's space.
     """
     if results is None:
         return [], []
-    if str(results.manifest.get("schedule") or "").startswith("pbt"):
-        raise StudyError(
-            "`warm_start is a run whose members kept their values` must hold, but got one of "
-            "population-based training, where a score belongs to a schedule of values; begin without it"
-        )
     domains = study.swept
     if study.metric not in results.metric_names:
         raise StudyError(

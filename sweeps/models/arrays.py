@@ -21,13 +21,7 @@ from jax.tree_util import keystr, tree_leaves_with_path, tree_map_with_path
 from sweeps.errors import StudyError
 
 CALLS = ("jit", "pjit")  # primitives whose operands and results are those of the function they call
-PASSING = (
-    *CALLS,
-    "checkpoint",
-    "remat",
-    "remat2",
-    "closed_call",
-)  # those that NNX passes whole modules through
+PASSING = (*CALLS, "checkpoint", "remat", "remat2", "closed_call")  # NNX passes whole modules through these
 ARRAYS = jax.Array | np.ndarray
 
 

@@ -64,9 +64,8 @@ def _matches(name: str, column: pa.ChunkedArray, values: list[Any]) -> np.ndarra
     numbers = np.asarray(given, dtype=np.float64)
     found = column.to_numpy(zero_copy_only=False).astype(np.float64)  # NaN where it is not set
     unset = column.is_null().to_numpy() & (None in values)
-    infinite = np.isin(
-        found, numbers[np.isinf(numbers)]
-    )  # near to no other: their difference is not a number
+    # Infinities are near to none: their difference is not a number.
+    infinite = np.isin(found, numbers[np.isinf(numbers)])
     return unset | infinite | _near(found, np.sort(numbers[np.isfinite(numbers)]), tolerance)
 
 

@@ -149,6 +149,7 @@ def survivors(
                 members=standing.members[here],
                 points=standing.points[here],
                 scores=standing.scores[here],
+                lost=standing.gone[here],
                 losses=None if standing.losses is None else standing.losses[here],
             )
             ranked = rank_points(inside, mode)
@@ -156,7 +157,7 @@ def survivors(
             keep = -(-count // schedule.eta) if isinstance(schedule, Halving) else count // schedule.eta
             if not np.isfinite(inside.scores).any():
                 keep = count  # where nobody has a score nobody is worse
-            goes_on[here] = np.isin(inside.points, ranked[: max(1, keep)]) & ~standing.gone[here]
+            goes_on[here] = np.isin(inside.points, ranked[: max(1, keep)]) & ~inside.gone
     return Decision(standing.members[~goes_on])
 
 
