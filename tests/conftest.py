@@ -34,6 +34,8 @@ def pytest_configure(config):
         for measured in programs.glob("sweeps-measured-*"):  # what a plan knew would be known to tests
             measured.unlink(missing_ok=True)
         os.environ[CACHE] = str(programs)
+        # Many tests begin a command, which would compile the whole package each time.
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     jax.config.update("jax_compilation_cache_dir", os.environ[CACHE])
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
