@@ -158,7 +158,8 @@ def _stacked(train: Any, steps: int) -> Iterator[Block]:
         step = first + len(held)
         for batch in train:
             size = size or min(batches_per_block(batch), steps)
-            held.append(jax.tree.map(np.asarray, batch))
+            # A copy: a loader may fill the same arrays with the next batch.
+            held.append(jax.tree.map(np.array, batch))
             if first + len(held) == steps:
                 # Filled up with what no step takes: a shorter block would be another program.
                 held += held[-1:] * (size - len(held))

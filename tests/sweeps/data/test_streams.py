@@ -39,6 +39,18 @@ def test_blocks_hold_every_batch_in_order_over_and_over(monkeypatch):
     assert numbers.tolist() == [0, 1, 2] * 4
 
 
+def test_a_loader_may_fill_the_same_array_again():
+    batch = np.zeros(2)
+
+    def filled():
+        for number in range(4):
+            batch[:] = number
+            yield batch
+
+    block = next(streams.blocks(streams.peekable(filled()), 4, lambda block: block))
+    assert block.batches[:, 0].tolist() == [0, 1, 2, 3]
+
+
 def test_as_many_batches_as_there_are_steps_are_enough(monkeypatch):
     monkeypatch.setattr(streams, "MOST_BATCHES", 4)
     loader = Loader([np.full(2, number) for number in range(12)])
