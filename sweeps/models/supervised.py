@@ -21,6 +21,7 @@ from sweeps.models.arguments import (
 )
 from sweeps.models.arrays import drawn, hold
 from sweeps.models.evaluation import measure
+from sweeps.models.injected import injected
 from sweeps.models.losses import (
     Loss,
     accuracy,
@@ -83,7 +84,8 @@ def supervised(
     Args:
         config: the frozen dataclass that names the hyperparameters.
         model: `(config, rngs) -> nnx.Module or flax.linen.Module`.
-        optimizer: `config -> optax.GradientTransformation`.
+        optimizer: `config -> optax.GradientTransformation`. Numbers that its state keeps, as with
+            `optax.inject_hyperparams`, are in every step those of the configuration.
         data: `Data` whose two parts are `(inputs, targets)` or `(inputs, targets, weights)`, first axis the
             examples. Inputs that are a tuple or a dict of arrays are handed to the model as such, in one
             argument: `model((left, right))`. With weights, a number ≥ 0 per example, all means over examples
@@ -164,7 +166,8 @@ def supervised(
         differentiated = value_and_grad if lower else partial(jax.value_and_grad, has_aux=True)
         (value, (params, rest)), gradients = differentiated(objective)(state.params)
         transform = optax.with_extra_args_support(optimizer(config))
-        updates, optimizer_state = transform.update(gradients, state.optimizer, params, value=value)
+        before = injected(state.optimizer, partial(transform.init, state.params))
+        updates, optimizer_state = transform.update(gradients, before, params, value=value)
         params = optax.apply_updates(params, updates)
         return Training(params, rest, optimizer_state, state.drawn), {"train/loss": value}
 
