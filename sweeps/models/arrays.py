@@ -94,21 +94,26 @@ def drawn(module: Any, build: Callable[[jax.Array], Any], key: jax.Array) -> dic
     return {name: arrays[name] for name, depend in zip(sorted(arrays), depends, strict=False) if depend}
 
 
-def called(module: Any, inputs: Any) -> Any:
+def called(module: Any, inputs: Any, mode: dict[str, Any]) -> Any:
     """What an NNX module returns.
 
     Args:
         module: the module.
         inputs: what it is called with.
+        mode: what it is called with by name.
 
     Raises:
         StudyError: the call sets an array that the module holds outside Variables, which would be lost.
     """
+
+    def call(module: Any) -> Any:
+        return module(inputs, **mode)
+
     before = held(module, ARRAYS)
-    outputs = module(inputs)
+    outputs = call(module)
     after = held(module, ARRAYS)
     places = [place for place in before if place in after and after[place] is not before[place]]
-    changed = _changed(module, inputs, {place: before[place] for place in places}) if places else []
+    changed = _changed(module, call, {place: before[place] for place in places}) if places else []
     if changed:
         raise StudyError(
             f"`a module keeps its plain arrays when it is called` must hold, but got a call that sets "
@@ -193,13 +198,13 @@ def _kept_in(value: Any) -> list[Any]:
     return found
 
 
-def _changed(module: Any, inputs: Any, arrays: dict[str, Any]) -> list[str]:
+def _changed(module: Any, call: Callable[[Any], Any], arrays: dict[str, Any]) -> list[str]:
     """Those arrays that a call certainly changes: after `nnx.jit` and `nnx.remat` all look like new ones."""
     graph, state = nnx.split(module)
 
     def again(arrays: dict[str, Any]) -> list[Any]:
         copy = hold(nnx.merge(graph, state, copy=True), arrays)
-        copy(inputs)
+        call(copy)
         return [held(copy, ARRAYS).get(place) for place in sorted(arrays)]
 
     program = jax.make_jaxpr(again)(arrays).jaxpr

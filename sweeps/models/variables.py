@@ -84,7 +84,7 @@ def train_outputs(module: Any, params: Any, rest: Any, inputs: Any, key: jax.Arr
     """
     if isinstance(module, nnx.Module):
         nnx.update(module, params, rest)
-        outputs = called(_view(module, train=True), inputs)
+        outputs = called(_view(module, train=True), inputs, _mode(module, train=True))
         return outputs, nnx.state(module, nnx.Param), nnx.state(module, REST)
     outputs, rest = module.apply(
         {"params": params, **rest},
@@ -106,9 +106,11 @@ def evaluation_model(module: Any, params: Any, rest: Any) -> Any:
     """
     if isinstance(module, nnx.Module):
         nnx.update(module, params, rest)
-        return _view(module, train=False)
-    bound = module.bind({"params": params, **rest})
-    mode = _mode(module, train=False)
+        bound, mode = _view(module, train=False), _mode(module, train=False)
+        if all(_defaults(module)[name] is value for name, value in mode.items()):
+            return bound  # a module, as it was built
+    else:
+        bound, mode = module.bind({"params": params, **rest}), _mode(module, train=False)
     return _Bound(bound, mode) if mode else bound
 
 
@@ -153,7 +155,7 @@ def lowered_linen(lower: bool) -> Iterator[None]:
 
 
 class _Bound(NamedTuple):
-    """A bound Linen module whose mode arguments are filled in; all else is the module's."""
+    """A module with its variables whose mode arguments are filled in; all else is the module's."""
 
     module: Any
     mode: dict[str, Any]
@@ -172,11 +174,19 @@ def _view(module: nnx.Module, train: bool) -> Any:
     return nnx.view(module, **mode, raise_if_not_found=False)
 
 
-def _mode(module: nn.Module, train: bool) -> dict[str, Any]:
-    parameters = signatures.signature(type(module).__call__).parameters
+def _mode(module: Any, train: bool) -> dict[str, Any]:
     modes = dict.fromkeys(("train", "training", "is_training"), train)
     modes |= dict.fromkeys(("deterministic", "use_running_average"), not train)
-    return {name: value for name, value in modes.items() if name in parameters}
+    defaults = _defaults(module)
+    if isinstance(module, nnx.Module):  # where None leaves it to the attributes, which are set
+        defaults = {name: default for name, default in defaults.items() if default is not None}
+    return {name: value for name, value in modes.items() if name in defaults}
+
+
+def _defaults(module: Any) -> dict[str, Any]:
+    """The defaults of what a module is called with."""
+    parameters = signatures.signature(type(module).__call__).parameters
+    return {name: parameter.default for name, parameter in parameters.items()}
 
 
 def _streams(key: jax.Array) -> dict[str, jax.Array]:

@@ -1,4 +1,4 @@
-"""Parameters that say how to be sharded train whole, as they do in Flax on one device."""
+"""Models told of training by an argument, and parameters that say how to be sharded, train as in Flax."""
 
 import dataclasses
 from typing import Any
@@ -12,6 +12,7 @@ from flax import linen as nn
 from flax import nnx
 
 import sweeps
+from sweeps.models.variables import evaluation_model, train_outputs, variables
 from tests.cases import cases
 
 INIT, STEPS, RATE = nn.initializers.lecun_uniform(), 5, 0.1
@@ -87,3 +88,45 @@ def test_an_nnx_model_with_partitioned_parameters_is_the_same_without(tmp_path):
         for name, init in (("plain", INIT), ("named", nnx.with_partitioning(INIT, (None, "model"))))
     ]
     assert found[0][0].tolist() == found[1][0].tolist()
+
+
+class Told(nnx.Module):
+    """Told of training by an argument, which its layers are given."""
+
+    def __init__(self, config: Any, rngs: nnx.Rngs):
+        self.norm = nnx.BatchNorm(3, momentum=0.5, rngs=rngs)
+        self.dropout, self.out = nnx.Dropout(0.5, rngs=rngs), nnx.Linear(3, 2, rngs=rngs)
+
+    def __call__(self, x, train=False):
+        return self.out(self.dropout(self.norm(x, use_running_average=not train), deterministic=not train))
+
+
+class Asking(Told):
+    def __call__(self, x, *, deterministic):  # pyright: ignore[reportIncompatibleMethodOverride]
+        return super().__call__(x, not deterministic)
+
+
+class Training(Told):
+    def __call__(self, x, is_training=True):
+        return super().__call__(x, is_training)
+
+
+class Left(Told):
+    """None leaves it to what `train()` and `eval()` have set."""
+
+    def __call__(self, x, deterministic=None):
+        assert deterministic is None
+        return self.out(self.dropout(self.norm(x)))
+
+
+@pytest.mark.parametrize("kind", [Told, Asking, Training, Left])
+def test_an_nnx_model_is_told_of_training_by_the_argument_that_it_has(kind):
+    key, x = jax.random.key(0), jnp.arange(12.0).reshape(4, 3)
+    params, rest = variables(kind(None, nnx.Rngs(key)), key, x)
+    outputs, after, rest = train_outputs(kind(None, nnx.Rngs(key)), params, rest, x, key)
+    expected: Any = Told(None, nnx.Rngs(key))
+    assert (outputs == expected(x, train=True)).all()
+    assert (rest["norm"]["mean"][...] == expected.norm.mean[...]).all() and expected.norm.mean[...].any()
+    model = evaluation_model(kind(None, nnx.Rngs(1)), after, rest)
+    assert (model(x) == expected(x, train=False)).all()
+    assert isinstance(model, nnx.Module) is (kind in (Told, Left))
