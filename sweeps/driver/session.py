@@ -322,8 +322,10 @@ def _extended(
             f"`nobody else extends the run meanwhile` must hold, but got another manifest of {directory}; "
             f"extend it again"
         )
-    before, now = recorded["digests"]["programs"], examined.digests["programs"]
-    digests = recorded["digests"] | {"programs": [*before, *now[len(before) :]]}
+    digests = dict(recorded["digests"])
+    for kind in ("programs", "divergence"):
+        if kind in digests:  # an earlier version took down one alone
+            digests[kind] = [*digests[kind], *examined.digests[kind][len(digests[kind]) :]]
     written = recorded | changes | {"digests": digests}
     if recorded["plan"] is not None:
         written["plan"] = recorded["plan"] | {"groups": len(examined.population.statics)}

@@ -1,5 +1,6 @@
 """Whether a run goes on with the settings, the data and the programs that it began with."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from sweeps.engine.noticing import refuse_other_programs
@@ -41,8 +42,20 @@ def refuse_other_code(recorded: dict[str, Any], examined: Examined) -> None:
             "`the data is what it was when this run began` must hold, but got other arrays; go back to them, "
             "or start a new run"
         )
-    pairs = enumerate(zip(digests["programs"], examined.digests["programs"], strict=False))
-    # A group that could not be built has no program; it is tried again.
-    changed = {group: before for group, (before, now) in pairs if before != now and None not in (before, now)}
-    if recorded["versions"]["jax"] == versions["jax"]:  # another says the same program in other words
-        refuse_other_programs(examined.study, examined.population, changed)
+    if recorded["versions"]["jax"] != versions["jax"]:  # another says the same program in other words
+        return
+    changed = _changed(digests["programs"], examined.digests["programs"])
+    refuse_other_programs(examined.study, examined.population, changed)
+    # What an earlier version did not take down cannot be compared.
+    if _changed(digests.get("divergence", ()), examined.digests["divergence"]):
+        raise StudyError(
+            "`members diverge by the rule that this run began with` must hold, but got another "
+            "`diverge_above` or `Trial.diverged`; go back to it, or start a new run"
+        )
+
+
+def _changed(before: Sequence[str | None], now: Sequence[str | None]) -> dict[int, str]:
+    """The groups whose digests are not those recorded, and what is recorded."""
+    pairs = enumerate(zip(before, now, strict=False))
+    # A group that could not be built has none; it is tried again.
+    return {group: old for group, (old, new) in pairs if old and new and old != new}

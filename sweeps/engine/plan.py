@@ -125,7 +125,8 @@ def examine(study: Study, population: Population, most: int = CHECKED_GROUPS) ->
     sizes[list(looked.failures)] = 0
     if (first := looked.first) is not None and not sizes.any():
         raise first if isinstance(first, StudyError) else _unusable(population, first) from first
-    digests = {"data": data_digest(study.trial.data, population.membership), "programs": looked.programs}
+    digests = {"data": data_digest(study.trial.data, population.membership)}
+    digests |= {"programs": looked.programs, "divergence": looked.divergence}
     weights = _weights(looked.operations, sizes)
     return Examined(study, population, digests, looked.failures, int(sizes.argmax()), weights)
 
@@ -134,6 +135,7 @@ class _Looked(NamedTuple):
     """What tracing the first groups tells: digests, why some fail, the first error, static fields, work."""
 
     programs: list[str | None]
+    divergence: list[str | None]
     failures: dict[int, Failure]
     first: Exception | None
     static: set[str]
@@ -141,17 +143,19 @@ class _Looked(NamedTuple):
 
 
 def _look(study: Study, population: Population, most: int) -> _Looked:
-    looked = _Looked([], {}, None, set(), {})
+    looked = _Looked([], [], {}, None, set(), {})
     for group in range(len(population.statics)):
         if group >= most and len(looked.failures) < group:
             break
         try:
             checked = check_group(study, population, group)
             looked.programs.append(checked.digest)
+            looked.divergence.append(checked.divergence)
             looked.static.update(checked.static)
             looked.operations[group] = checked.operations
         except Exception as error:  # whatever the user's own functions raise
             looked.programs.append(None)
+            looked.divergence.append(None)
             looked.failures[group] = describe(error)
             looked = looked._replace(first=looked.first or error)
     return looked

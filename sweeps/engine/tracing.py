@@ -38,6 +38,7 @@ class Checked(NamedTuple):
     Attributes:
         metrics: the names of the metrics that an evaluation reports.
         digest: of the program of one member: its operations, their shapes and constants.
+        divergence: of what says that it diverged, which is no part of that program.
         static: traced fields that the space leaves out, and whose concrete values the model asks for.
         calls_back: whether the program calls Python, in the process that trains it.
         operations: how much arithmetic the program does, by which groups are compared.
@@ -45,6 +46,7 @@ class Checked(NamedTuple):
 
     metrics: list[str]
     digest: str
+    divergence: str = ""
     static: tuple[str, ...] = ()
     calls_back: bool = False
     operations: float = 0.0
@@ -100,7 +102,7 @@ def coloured_digest(study: Study, statics: dict[str, Any], values: dict[str, np.
         values: the traced values of one of its members, arrays of one row.
     """
     numbers = {name: column[0].item() for name, column in values.items()}
-    program, _ = _program(study, statics, numbers, (), None)  # which knew of no folds
+    program, *_ = _program(study, statics, numbers, (), None)  # which knew of no folds
     return _digest(program.pretty_print(use_color=True), program)
 
 
@@ -110,18 +112,25 @@ def _program(
     numbers: dict[str, Any],
     concrete: Sequence[str],
     membership: np.ndarray | None,
-) -> tuple[Any, dict[str, Any]]:
-    """The program of one member, from initialisation to evaluation, and what it reports."""
+) -> tuple[Any, dict[str, Any], Any]:
+    """The program of one member, from initialisation to evaluation, what it reports, and its divergence."""
     key, batch = jax.random.key(0), example_batch(study)
     data = study.trial.data or Data(None, None)
     evaluation = data.evaluation
     if membership is not None:
         evaluation = Judged(split(data.train, membership), evaluation)
-    run = _one_step(study, statics | {name: numbers[name] for name in concrete})
+    statics, stepped = statics | {name: numbers[name] for name in concrete}, []
+    run = _one_step(study, statics, stepped.append)
     traced = {name: jnp.asarray(value) for name, value in numbers.items() if name not in concrete}
     # No more than the program needs: what it is known by must not change where nothing changes over time.
     step = jnp.int32(0) if changes(study.trial.config) else None
-    return jax.make_jaxpr(run, return_shape=True)(traced, key, batch, evaluation, step)
+    program, metrics = jax.make_jaxpr(run, return_shape=True)(traced, key, batch, evaluation, step)
+
+    def diverged(values: dict[str, Any], state: Any, metrics: Any, step: Any) -> Any:
+        config = annealed(configure(study.trial.config, statics, values), step, study.steps)
+        return study.trial.diverged and study.trial.diverged(config, state, metrics)
+
+    return program, metrics, jax.make_jaxpr(diverged)(traced, *stepped[0], step)
 
 
 def _traced(
@@ -133,7 +142,7 @@ def _traced(
 ) -> Checked | Exception:
     """What tracing tells with some numbers concrete, or the error that asks for the value of another."""
     try:
-        program, metrics = _program(study, statics, numbers, concrete, membership)
+        program, metrics, divergence = _program(study, statics, numbers, concrete, membership)
     except CONCRETIZATION as error:
         return error
     except AttributeError as error:
@@ -142,7 +151,8 @@ def _traced(
             raise
         raise problem from error
     text, work = _text(program), operations(program.jaxpr)
-    return Checked(list(metrics), _digest(text, program), tuple(concrete), "_callback[" in text, work)
+    digests = _digest(text, program), _digest(_text(divergence), divergence)
+    return Checked(list(metrics), *digests, tuple(concrete), "_callback[" in text, work)
 
 
 def largest_array(study: Study, statics: dict[str, Any], values: dict[str, Any]) -> int:
@@ -221,8 +231,10 @@ def _digest(text: str, program: Any) -> str:
     return found.hexdigest()[:32]
 
 
-def _one_step(study: Study, statics: dict[str, Any]) -> Callable[..., dict[str, Any]]:
-    """Initialisation, a step and an evaluation of one member."""
+def _one_step(
+    study: Study, statics: dict[str, Any], stepped: Callable[[Any], None]
+) -> Callable[..., dict[str, Any]]:
+    """Initialisation, a step and an evaluation of one member; tells of what form state and metrics are."""
     trial = study.trial
 
     def run(values: dict[str, Any], key: jax.Array, batch: Any, evaluation: Any, step: Any) -> dict[str, Any]:
@@ -230,11 +242,16 @@ def _one_step(study: Study, statics: dict[str, Any]) -> Callable[..., dict[str, 
         before = trial.init(config, key)
         after, metrics = trial.step(config, before, batch, key)
         _check_state(before, after)
+        stepped(jax.tree.map(_form, (after, scalars(metrics))))
         found = evaluated(lambda data: scalars(trial.evaluate(config, after, data)), evaluation, 0)
         _check_names(metrics, found)
         return scalars(metrics) | found
 
     return run
+
+
+def _form(leaf: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf))
 
 
 def _check_names(stepped: dict[str, Any], evaluated: dict[str, Any]) -> None:

@@ -254,6 +254,29 @@ def test_another_version_of_jax_does_not_hide_that_the_data_changed(tmp_path):
     assert sweeps.resume(tmp_path / "run", with_data(3), progress=False).metrics.equals(whole.metrics)
 
 
+def diverging_above(limit):
+    study = sized(space={"width": range(2)})
+    trial = study.trial._replace(diverged=lambda config, state, metrics: config.width > limit)
+    return dataclasses.replace(study, trial=trial)
+
+
+def test_another_rule_of_divergence_is_another_run(tmp_path):
+    run = tmp_path / "run"
+    sweeps.run(diverging_above(5), out=run, progress=False)
+    lose(run, 1)
+    said = "`members diverge by the rule that this run began with` must hold"
+    with pytest.raises(StudyError, match=said):
+        sweeps.resume(run, diverging_above(0), progress=False)
+    sweeps.extend(run, diverging_above(5), space={"width": range(3)}, progress=False)
+    with pytest.raises(StudyError, match=said):
+        sweeps.extend(run, diverging_above(1), space={"width": range(4)}, progress=False)
+    recorded = store.read_manifest(run)
+    assert len(recorded["digests"].pop("divergence")) == 3
+    store.write_manifest(run, recorded)  # as an earlier version wrote it
+    sweeps.extend(run, diverging_above(1), space={"width": range(4)}, progress=False)
+    assert "divergence" not in store.read_manifest(run)["digests"]
+
+
 PRINTED = """
 from tests.sweeps.driver.test_session import sized
 from sweeps.engine import tracing
@@ -265,7 +288,8 @@ population = populate(study, None, 0)
 traced, text = [], tracing._text
 tracing._text = lambda program: traced.append(program) or text(program)
 checked = check_group(study, population, 0)
-print(checked.digest, tracing._digest(str(*traced), *traced), "\\x1b[" in str(*traced))
+program, divergence = traced
+print(checked.digest, tracing._digest(str(program), program), "\\x1b[" in str(program))
 """
 
 
