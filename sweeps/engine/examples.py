@@ -10,6 +10,7 @@ import numpy as np
 from sweeps.data.streams import check_stream, is_stream
 from sweeps.errors import StudyError
 from sweeps.members.folds import training_size
+from sweeps.space.bounds import whole_number
 from sweeps.trial import Data, Study
 
 
@@ -24,8 +25,8 @@ def check_data(study: Study, membership: np.ndarray | None = None) -> None:
         StudyError: they do not.
     """
     data, size = study.trial.data, study.trial.batch_size
-    if size is not None and (not isinstance(size, int) or size < 1):
-        raise StudyError(f"`1 <= batch_size` must hold, but got {size!r}")
+    if size is not None:
+        whole_number("batch_size", size)
     for name, part in (data or Data(None, None))._asdict().items():
         if part is None:
             continue

@@ -57,8 +57,11 @@ def whole_number(name: str, value: Any, least: int = 1, where: str = "") -> int:
     """
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         inside = f" in {where}" if where else ""
+        whole = isinstance(value, np.integer) or (isinstance(value, float) and value.is_integer())
+        cure = f"; int({name}) is one to Python" if whole and value >= least else ""
         raise StudyError(
             f"`{least} <= {name}` must hold{inside} and be a whole number, but got {name}={brief(value)}"
+            f"{cure}"
         )
     return value
 

@@ -97,6 +97,8 @@ def test_a_value_takes_its_fields_type():
 def test_a_study_checks_what_it_is_told():
     with pytest.raises(StudyError, match=r"`1 <= steps` must hold.*steps=0"):
         sweeps.Study(trial, steps=0, metric="value", mode="max")
+    with pytest.raises(StudyError, match=r"whole number, but got steps=2\.0; int\(steps\) is one to Python"):
+        sweeps.Study(trial, steps=2.0, metric="value", mode="max")  # pyright: ignore[reportArgumentType]
     with pytest.raises(StudyError, match=r'^Config has no field "alhpa"\. Did you mean "alpha"\?$'):
         sweeps.Study(trial, steps=1, metric="value", mode="max", space={"alhpa": [1.0]})
     with pytest.raises(StudyError, match='Unknown mode "maxx". Did you mean "max"'):

@@ -398,7 +398,16 @@ def test_what_is_wrong_with_a_trial_is_said_before_compiling(changes, message, m
             10,
             "batch_size <= 9, the examples` must hold.* 10",
         ),
-        ((np.zeros((9, 6), np.float32), np.zeros(9, np.int32)), 0, "`1 <= batch_size` must hold, but got 0"),
+        (
+            (np.zeros((9, 6), np.float32), np.zeros(9, np.int32)),
+            0,
+            "`1 <= batch_size` must hold.*batch_size=0$",
+        ),
+        (
+            (np.zeros((9, 6), np.float32), np.zeros(9, np.int32)),
+            np.int64(4),
+            r"and be a whole number, but got batch_size=np.int64\(4\); int\(batch_size\) is one to Python",
+        ),
     ],
 )
 def test_data_that_cannot_be_cut_into_batches_is_refused(train, batch_size, message):
