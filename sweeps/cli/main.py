@@ -211,18 +211,25 @@ def _train(command: str, train: Callable[[], Results], out: Path, quiet: bool) -
         kept = f"go on with: {resume_line(out)}" if (out / MANIFEST).exists() else "nothing was begun"
         print(f"sweeps {command}: stopped; {kept}", file=sys.stderr)
         return int(stopped.code or 0) if isinstance(stopped, SystemExit) else INTERRUPTED
-    if not quiet:
-        print(programs.said(), file=sys.stderr)
-    print_summary(results)
-    from sweeps.report.figures import save_figures
-
-    drawn = [results.report(out / REPORT), *save_figures(results, out)]
+    try:
+        if not quiet:
+            print(programs.said(), file=sys.stderr)
+        print_summary(results)
+    finally:  # there is a report too where whoever reads what is printed has seen enough
+        drawn = _drawn(results, out)
     names = ["manifest.json", "members.parquet", "metrics.parquet", *(path.name for path in drawn)]
     print("\n".join(["", f"written to {out}/", *(f"  {name}" for name in names)]))
     if (missing := unreached(results)) is not None:
         print(f"the time is up: {missing}; go on with: {resume_line(out)}")
     print(link(drawn[0], sys.stdout.isatty(), os.environ))
     return 0
+
+
+def _drawn(results: Results, out: Path) -> list[Path]:
+    """The report and the figures, the report first."""
+    from sweeps.report.figures import save_figures
+
+    return [results.report(out / REPORT), *save_figures(results, out)]
 
 
 def _status(options: argparse.Namespace) -> int:

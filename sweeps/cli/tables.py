@@ -2,14 +2,22 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
+from rich import console as rich
 from rich.cells import cell_len
-from rich.console import Console
 from rich.table import Table
 
 BETWEEN = 2  # columns of nothing
 NUMBER = re.compile(r"-?\d+(?=$|[.e])")
+
+
+class Console(rich.Console):
+    """A console that raises where nobody reads any more, as `print` does."""
+
+    def on_broken_pipe(self) -> NoReturn:
+        """Raises: of itself it would end the process, with a status that has another meaning here."""
+        raise BrokenPipeError
 
 
 class Column(NamedTuple):
@@ -28,7 +36,7 @@ class Column(NamedTuple):
     needed: bool = True
 
 
-def print_table(columns: Sequence[Column], console: Console | None = None) -> list[str]:
+def print_table(columns: Sequence[Column], console: rich.Console | None = None) -> list[str]:
     """Prints a table as wide as its words are.
 
     Args:
@@ -60,7 +68,7 @@ def print_table(columns: Sequence[Column], console: Console | None = None) -> li
     return [columns[place].heading for place in sorted(left_out)]
 
 
-def say(sentence: str, console: Console | None = None) -> None:
+def say(sentence: str, console: rich.Console | None = None) -> None:
     """Prints a sentence: on a terminal in lines that end with a word, elsewhere in one.
 
     Args:

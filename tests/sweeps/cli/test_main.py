@@ -310,6 +310,17 @@ def test_what_nobody_reads_and_what_a_terminal_cannot_show_is_no_trace():
     assert b'own.toml has the unknown key "alhpa"' in refused
 
 
+def test_where_nobody_reads_on_there_is_a_report_and_no_other_status():
+    code = "import sys; from sweeps.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    for words in (["run", "digits-mlp", *SMALL, "--out", "here"], ["replay", "here", "3"]):
+        pipe = subprocess.PIPE
+        with subprocess.Popen([sys.executable, "-c", code, *words], stdout=pipe, stderr=pipe) as unread:
+            assert unread.stdout is not None and unread.stderr is not None
+            unread.stdout.close()
+            assert b"Traceback" not in unread.stderr.read() and unread.wait(60) == 141
+        assert Path("here/report.html").exists() and Path("here/learning-curves.png").exists()
+
+
 OWN = """import dataclasses
 from tests.sweeps import plain
 
