@@ -1,6 +1,7 @@
 """`sweeps compare`: two runs, or two values of a field of one."""
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +43,9 @@ def _sides(directory: Path, others: list[str]) -> tuple[Results, Results, tuple[
         return first, second, (parts[0].replace("=", " = "), parts[1].replace("=", " = "))
     if len(others) == 1 and not parts:
         return results, load(others[0]), (str(directory), others[0])
+    command = shlex.join(["sweeps", "compare", str(directory)])
     raise StudyError(
-        f"Compare two runs, or two values of a field: sweeps compare {directory} DIR, or "
-        f"sweeps compare {directory} alpha=0 alpha=0.1."
+        f"Compare two runs, or two values of a field: {command} DIR, or {command} alpha=0 alpha=0.1."
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from sweeps.report.drawing import canvas, effects
 from sweeps.report.markup import escape, section, table
-from sweeps.report.page import ASSETS
+from sweeps.report.page import ASSETS, named
 from sweeps.report.wording import cells, count, difference, in_words, is_share, point, title
 from sweeps.results.comparison import Comparison, Difference
 from sweeps.statistics.intervals import Interval
@@ -86,7 +86,7 @@ def write(found: Comparison, first: str, second: str, path: Path) -> Path:
     Raises:
         StudyError: it cannot be written.
     """
-    sentences = answer(found, first, second)
+    path, sentences = named(path, "a comparison", "compared.html"), answer(found, first, second)
     heading = f"{first} and {second} compared"
     style = (ASSETS / "page.css").read_text(encoding="utf-8")
     policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'"

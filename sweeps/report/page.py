@@ -1,6 +1,7 @@
 """The report of a run as one HTML file, which opens without a network and can be mailed."""
 
 import json
+import os
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -53,14 +54,28 @@ def write(results: Results, path: str | Path, objectives: Mapping[str, str] | No
     Raises:
         StudyError: the file cannot be written.
     """
-    path = Path(path)
-    if not path.name:  # the folder it is in
-        raise StudyError(
-            f"`a file's name` must hold for a report, but got {str(path)!r}; report.html would do"
-        )
+    path = named(Path(path), "a report", "report.html")
     text = document(results, objectives)
     with writing(str(path)):
         replace(path, lambda file: file.write_text(text, "utf-8", errors="backslashreplace", newline="\n"))
+    return path
+
+
+def named(path: Path, page: str, such: str) -> Path:
+    """The path of a page, if it is that of a file.
+
+    Args:
+        path: where the page is to be written.
+        page: what it is.
+        such: a name that would do.
+
+    Raises:
+        StudyError: it is that of a folder.
+    """
+    if not path.name or os.path.isdir(path):
+        raise StudyError(
+            f"`a file's name` must hold for {page}, but got the folder {str(path)!r}; {path / such} would do"
+        )
     return path
 
 

@@ -1,6 +1,7 @@
 """Files and folders that are on the disk whole or not at all, and survive a power failure once they are."""
 
 import contextlib
+import errno
 import os
 import shutil
 import socket
@@ -73,8 +74,12 @@ def replace(path: Path, write: Callable[[Path], Any]) -> None:
         write(temporary)
         _sync(temporary)
         temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with contextlib.suppress(OSError):  # of a folder that is none there is nothing to remove either
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename == str(temporary):
+            # Nobody knows of the neighbour; what is not there is the folder.
+            error.filename = str(path.parent if error.errno == errno.ENOENT else path)
         raise
     _sync(path.parent)
 

@@ -191,8 +191,15 @@ def test_the_same_results_give_the_same_page_and_files_are_whole(tmp_path):
 
 def test_a_report_that_cannot_be_written_is_one_message_and_leaves_what_was_there(tmp_path, monkeypatch):
     results = one_field()
-    with pytest.raises(StudyError, match="report.html can be written` must hold, but got .*No such file"):
+    with pytest.raises(StudyError, match="report.html can be written` must hold, but got .*nowhere: No such"):
         results.report(tmp_path / "nowhere" / "report.html")
+    (tmp_path / "file").touch()
+    with pytest.raises(StudyError, match=r"but got .*file/report\.html: Not a directory"):
+        results.report(tmp_path / "file" / "report.html")
+    (tmp_path / "file").unlink()
+    for folder in (tmp_path, ".", "/"):
+        with pytest.raises(StudyError, match=r"a file's name` must hold.*the folder.*report\.html would do"):
+            results.report(folder)
     path = tmp_path / "report.html"
     path.write_text("before")
 

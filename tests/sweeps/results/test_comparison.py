@@ -1,5 +1,7 @@
 """Comparisons of runs against SciPy on the tables themselves."""
 
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -102,6 +104,9 @@ def test_what_is_said_and_drawn(tmp_path):
     assert "old and &lt;new&gt; compared" in text and "<new>" not in text and "data:image/png" in text
     with pytest.raises(StudyError, match="cannot be written|must be writable|written"):
         page.write(found, "old", "new", tmp_path / "none" / "page.html")
+    for folder in (tmp_path, Path(".")):
+        with pytest.raises(StudyError, match=r"a file's name` must hold.*compared\.html would do"):
+            page.write(found, "old", "new", folder)
 
 
 def test_a_share_is_compared_in_points():
@@ -139,3 +144,6 @@ def test_the_command_compares_directories_and_values(tmp_path, capsys):
     ):
         assert main(["compare", str(tmp_path / "a"), *wrong]) == 2
         assert message in capsys.readouterr().err
+    (tmp_path / "a").rename(tmp_path / "a b")
+    assert main(["compare", str(tmp_path / "a b"), words[0]]) == 2
+    assert f"sweeps compare '{tmp_path}/a b' DIR, or" in capsys.readouterr().err
