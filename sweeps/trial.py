@@ -250,16 +250,33 @@ def _named(name: str, known: Mapping[str, Field], domain: Domain) -> Domain:
     return type(domain)(values_of(f"field `{name}`", values))
 
 
-def _direction(metric: str) -> str:
-    """Whether more of a metric is better, or less, by the last word of its name."""
+def direction(metric: str) -> str | None:
+    """Whether more of a metric is better, or less, by the last word of its name.
+
+    Args:
+        metric: its name.
+
+    Returns:
+        `max` or `min`; None where the name does not say.
+
+    Example:
+        >>> direction("test/accuracy"), direction("train/loss"), direction("test/dead_units")
+        ('max', 'min', None)
+    """
     *_, last = re.findall(r"[a-z0-9]+", str(metric).lower()) or [""]
-    if last not in LARGER_IS_BETTER + SMALLER_IS_BETTER:
+    return "max" if last in LARGER_IS_BETTER else "min" if last in SMALLER_IS_BETTER else None
+
+
+def _direction(metric: str) -> str:
+    """Whether more of a metric is better, or less, if its name says so."""
+    found = direction(metric)
+    if found is None:
         words = ", ".join(LARGER_IS_BETTER + SMALLER_IS_BETTER)
         raise StudyError(
             f"`mode is given, or metric ends in one of {words}` must hold, but got metric={brief(metric)} "
             f'and no mode; mode="max" if more of it is better, mode="min" if less is'
         )
-    return "max" if last in LARGER_IS_BETTER else "min"
+    return found
 
 
 def _whole(name: str, value: Any) -> None:

@@ -33,8 +33,9 @@ def answer(found: Comparison, first: str, second: str) -> list[str]:
     if mean.told:
         direction = "higher" if mean.interval.mean > 0 else "lower"
         good = (mean.interval.mean > 0) == (found.mode == "max")
-        lead = f"{title(found.metric)} of {second} is {direction} than that of {first}, which is "
-        lead += f"{'better' if good else 'worse'}: by {_size(mean)}{unit}, {over}."
+        which = "" if found.mode is None else f", which is {'better' if good else 'worse'}"
+        lead = f"{title(found.metric)} of {second} is {direction} than that of {first}{which}: "
+        lead += f"by {_size(mean)}{unit}, {over}."
     else:
         lead = f"{title(found.metric)} of {first} and of {second} cannot be told apart {over}: "
         lead += f"{difference(*mean.interval)}{unit}."

@@ -11,6 +11,7 @@ from sweeps.space.values import as_text
 from sweeps.statistics.comparisons import holm, paired_p_values, probability_of_improvement
 from sweeps.statistics.intervals import Interval, inflation, student_interval
 from sweeps.statistics.power import smallest_difference
+from sweeps.trial import direction
 
 
 class Difference(NamedTuple):
@@ -24,7 +25,8 @@ class Difference(NamedTuple):
         told: whether it is told from zero, with Holm's correction for all configurations.
         smallest: the smallest true difference that so many seeds tell with a probability of 90 %, for this
             configuration by itself; NaN below two seeds.
-        better: the share of seeds at which the second is better, ties counted half.
+        better: the share of seeds at which the second is better, ties counted half; NaN where nobody knows
+            whether more is better or less.
     """
 
     config: dict[str, Any]
@@ -41,7 +43,7 @@ class Comparison(NamedTuple):
 
     Attributes:
         metric: what is compared, at each run's last step.
-        mode: `max` or `min`.
+        mode: `max` or `min`, of this metric; None where neither a study nor its name says.
         common: the fields that tell configurations apart in both.
         differences: one per configuration that both have, in the first one's order.
         mean: over all of these, seed by seed; the configurations that a seed lacks in one of both left out.
@@ -53,7 +55,7 @@ class Comparison(NamedTuple):
     """
 
     metric: str
-    mode: str
+    mode: str | None
     common: tuple[str, ...]
     differences: list[Difference]
     mean: Difference
@@ -98,7 +100,7 @@ def compare(first: Results, second: Results, metric: str | None = None) -> Compa
     _check_folds(first, second)
     tables = [_by_configuration(each, metric, common) for each in (first, second)]
     shared = [config for config in tables[0] if config in tables[1]]
-    mode = str(first.manifest["mode"])
+    mode = _mode(first, second, metric)
     found, lost, columns = [], 0, []
     for config in shared:
         one, other = (table[config] for table in tables)
@@ -128,6 +130,12 @@ def compare(first: Results, second: Results, metric: str | None = None) -> Compa
     values = np.concatenate([each.final(metric) for each in (first, second)])
     extent = float(np.nanmin(values)), float(np.nanmax(values))
     return Comparison(metric, mode, common, found, overall, lost, ours, theirs, drawn, extent)
+
+
+def _mode(first: Results, second: Results, metric: str) -> str | None:
+    """Whether more of the metric is better: as studies that are about it say, or else its name."""
+    said = {str(each.manifest["mode"]) for each in (first, second) if each.manifest["metric"] == metric}
+    return said.pop() if len(said) == 1 else direction(metric)
 
 
 def _constants(results: Results) -> dict[str, Any]:
@@ -190,7 +198,7 @@ def _level(value: Any) -> Any:
     return float(f"{value:.9g}") if isinstance(value, float) and math.isfinite(value) else value
 
 
-def _difference(config: dict[str, Any], pairs: np.ndarray, mode: str, overlap: float) -> Difference:
+def _difference(config: dict[str, Any], pairs: np.ndarray, mode: str | None, overlap: float) -> Difference:
     one, other = pairs[:, 0], pairs[:, 1]
     differences = other - one
     deviation = float(np.std(differences, ddof=1)) if len(pairs) > 1 else float("nan")
@@ -202,5 +210,5 @@ def _difference(config: dict[str, Any], pairs: np.ndarray, mode: str, overlap: f
         float(paired_p_values(other, one[None], overlap)[0]),
         False,
         smallest_difference(deviation * float(inflation(len(pairs), overlap)), len(pairs)),
-        probability_of_improvement(other, one, paired=True, mode=mode),
+        probability_of_improvement(other, one, paired=True, mode=mode) if mode else float("nan"),
     )

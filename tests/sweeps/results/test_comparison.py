@@ -90,6 +90,24 @@ def test_what_cannot_be_compared_is_said():
         compare(results, nothing)
 
 
+def test_another_metric_has_a_direction_of_its_own():
+    results = whole(extra=("test/loss", "test/dead_units"))
+    metrics = results.metrics.to_pandas()
+    for name in ("test/loss", "test/dead_units"):
+        metrics[name] = 1 - metrics["test/accuracy"]
+    same = sweeps.Results(results.manifest, None, (results.members, pa.Table.from_pandas(metrics)))
+    sides = same.filter(alpha=0.3), same.filter(alpha=0.1)
+    accuracy, loss, dead = (compare(*sides, name) for name in (None, "test/loss", "test/dead_units"))
+    assert (accuracy.mode, loss.mode, dead.mode) == ("max", "min", None)
+    assert accuracy.mean.better == loss.mean.better > 0.5 and np.isnan(dead.mean.better)
+    assert "higher than that of old, which is better: by" in page.answer(accuracy, "old", "new")[0]
+    assert "lower than that of old, which is better: by" in page.answer(loss, "old", "new")[0]
+    assert "lower than that of old: by" in page.answer(dead, "old", "new")[0]
+    # A study that is about a metric knows better than its name.
+    about = sweeps.Results({**results.manifest, "metric": "test/loss", "mode": "max"}, None, sides[1].tables)
+    assert compare(sides[0], about, "test/loss").mode == "max"
+
+
 def test_what_is_said_and_drawn(tmp_path):
     first, second = whole(), moved(whole(), 0.05)
     found = compare(first, second)
