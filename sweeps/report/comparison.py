@@ -10,7 +10,7 @@ import numpy as np
 from sweeps.report.drawing import canvas, effects
 from sweeps.report.markup import escape, section, table
 from sweeps.report.page import ASSETS, named
-from sweeps.report.wording import cells, count, difference, in_words, is_share, point, title
+from sweeps.report.wording import cells, count, difference, in_words, is_share, point, scored_at, title
 from sweeps.results.comparison import Comparison, Difference
 from sweeps.statistics.intervals import Interval
 from sweeps.store.durable import replace_text, writing
@@ -39,7 +39,7 @@ def answer(found: Comparison, first: str, second: str) -> list[str]:
     else:
         lead = f"{title(found.metric)} of {first} and of {second} cannot be told apart {over}: "
         lead += f"{difference(*mean.interval)}{unit}."
-    said = [lead]
+    said = [lead, *_selected(found, first, second)]
     if mean.seeds < 4:
         said.append(f"{count(mean.seeds, found.over)} make an interval that is not to be relied on.")
     if not math.isnan(mean.smallest):
@@ -52,6 +52,19 @@ def answer(found: Comparison, first: str, second: str) -> list[str]:
     if found.lost:
         said.append(f"{count(found.lost, 'pair')} of members are left out: one of them has no final value.")
     return said
+
+
+def _selected(found: Comparison, first: str, second: str) -> list[str]:
+    """Which evaluations are compared, where they are not the last."""
+    if found.select == ("best", "best"):
+        return [f"Each member is taken {scored_at({'select': 'best'})}."]
+    if "best" not in found.select:
+        return []
+    best, last = (first, second) if found.select[0] == "best" else (second, first)
+    return [
+        f"Each member of {best} is taken {scored_at({'select': 'best'})}, each of {last} at the last: a "
+        "difference may be that alone."
+    ]
 
 
 def headings(found: Comparison) -> list[str]:

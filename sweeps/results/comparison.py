@@ -42,7 +42,7 @@ class Comparison(NamedTuple):
     """A comparison.
 
     Attributes:
-        metric: what is compared, at each run's last step.
+        metric: what is compared, at the evaluation that members are scored by.
         mode: `max` or `min`, of this metric; None where neither a study nor its name says.
         common: the fields that tell configurations apart in both.
         differences: one per configuration that both have, in the first one's order.
@@ -52,6 +52,7 @@ class Comparison(NamedTuple):
         second: the second's.
         over: what differences are over, `seed` or `fold`.
         extent: the least and the largest final value of the metric in either.
+        select: which evaluation members of the first and of the second are scored by, `last` or `best`.
     """
 
     metric: str
@@ -64,6 +65,7 @@ class Comparison(NamedTuple):
     second: dict[str, Any]
     over: str = "seed"
     extent: tuple[float, float] = (math.nan, math.nan)
+    select: tuple[str, str] = ("last", "last")
 
 
 def compare(first: Results, second: Results, metric: str | None = None) -> Comparison:
@@ -129,7 +131,8 @@ def compare(first: Results, second: Results, metric: str | None = None) -> Compa
     drawn = "fold" if first.folds else "seed"
     values = np.concatenate([each.final(metric) for each in (first, second)])
     extent = float(np.nanmin(values)), float(np.nanmax(values))
-    return Comparison(metric, mode, common, found, overall, lost, ours, theirs, drawn, extent)
+    select = first.manifest.get("select", "last"), second.manifest.get("select", "last")
+    return Comparison(metric, mode, common, found, overall, lost, ours, theirs, drawn, extent, select)
 
 
 def _mode(first: Results, second: Results, metric: str) -> str | None:

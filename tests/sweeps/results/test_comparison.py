@@ -108,6 +108,18 @@ def test_another_metric_has_a_direction_of_its_own():
     assert compare(sides[0], about, "test/loss").mode == "max"
 
 
+def test_the_best_of_evaluations_is_said_to_be_that():
+    last, best = whole(), whole(select="best")
+    assert "optimistic" not in " ".join(page.answer(compare(last, last), "old", "new"))
+    said = " ".join(page.answer(compare(best, best), "old", "new"))
+    assert "Each member is taken at the best of its evaluations, so optimistic." in said
+    mixed = (
+        "Each member of new is taken at the best of its evaluations, so optimistic, each of old at the last"
+    )
+    assert mixed in " ".join(page.answer(compare(last, best), "old", "new"))
+    assert mixed in " ".join(page.answer(compare(best, last), "new", "old"))
+
+
 def test_what_is_said_and_drawn(tmp_path):
     first, second = whole(), moved(whole(), 0.05)
     found = compare(first, second)
