@@ -2,7 +2,6 @@
 
 import json
 import os
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from sweeps.report.panels import (
     percent_names,
 )
 from sweeps.report.progress import trajectories
-from sweeps.report.reproduction import circumstances, recipe
+from sweeps.report.reproduction import circumstances, recipe, replay
 from sweeps.report.schedule_panels import schedule, search_history, stopped
 from sweeps.report.sentence import answer, question
 from sweeps.report.time_panel import timing
@@ -99,7 +98,7 @@ def document(results: Results, objectives: Mapping[str, str] | None = None) -> s
         "trajectories": trajectories(results, study.metric, study.columns.rows)
         if study.finals
         else NO_CURVES,
-        "replay": shlex.join(["sweeps", "replay", str(results.directory)]) if results.directory else None,
+        "replay": replay(results),
     }
     for part in parts:
         data |= part.data
@@ -192,10 +191,9 @@ def _members(study: Study) -> Part:
 def _reproduction(study: Study) -> Part:
     manifest = study.results.manifest
     body = f'<pre tabindex="0"><code>{escape(recipe(manifest))}</code></pre>'
-    if study.results.directory is not None:
+    if again := replay(study.results):
         body += "<p>One member again, bit for bit in the same numerical setting: "
-        directory = shlex.quote(str(study.results.directory))
-        body += f"<code>sweeps replay {escape(directory)} MEMBER</code></p>"
+        body += f"<code>{escape(again)}</code></p>"
     body += table(("what", "value"), circumstances(study.results), "Versions, hardware and seeds")
     # Where a study lay on the machine that ran it is nobody else's business.
     reference = {**(manifest.get("reference") or {}), "folder": "…"} if manifest.get("reference") else None

@@ -9,8 +9,13 @@ import numpy as np
 from sweeps.report.wording import count
 from sweeps.results.results import Results
 
-OPTIONS = ("samples", "root_seed", "members_per_chunk", "confirm", "keep_best")
-USUAL = {"root_seed": 0, "confirm": 0, "keep_best": 0}
+OPTIONS = (
+    "samples", "search", "points_per_batch", "schedule", "root_seed", "members_per_chunk", "confirm",
+    "keep_best",
+)  # fmt: skip
+USUAL = {"root_seed": 0, "confirm": 0, "keep_best": 0, "search": "grid"}
+MEMBER = "MEMBER"
+WARM = "# the search began with the points of an earlier run, which has to be named:"
 
 
 def recipe(manifest: Mapping[str, Any]) -> str:
@@ -26,11 +31,46 @@ def recipe(manifest: Mapping[str, Any]) -> str:
     if reference:
         if manifest.get("earlier"):  # it was extended since it was started
             reference = {**reference, "space": manifest["space"], "steps": manifest["steps"]}
-        return _command(reference, options)
-    words = "".join(f", {name}={value!r}" for name, value in options.items())
+        return _command(reference, options, _is_warm(manifest))
+    return _call(manifest, options)
+
+
+def replay(results: Results) -> str | None:
+    """What trains MEMBER of a run again: a command where the run was started by one, else the call in Python.
+
+    Args:
+        results: of the run.
+
+    Returns:
+        It; None of a run that is nowhere.
+    """
+    if results.directory is None:
+        return None
+    if results.manifest.get("reference"):
+        return f"{shlex.join(['sweeps', 'replay', str(results.directory)])} {MEMBER}"
+    return f"sweeps.replay({str(results.directory)!r}, {MEMBER}, study)"
+
+
+def _is_warm(manifest: Mapping[str, Any]) -> bool:
+    """Whether the search began with points of another run."""
+    return bool((manifest.get("history") or {}).get("points"))
+
+
+def _call(manifest: Mapping[str, Any], options: dict[str, Any]) -> str:
+    """The call in Python."""
+    if batch := options.pop("points_per_batch", None):
+        warm = ", warm_start=…" if _is_warm(manifest) else ""
+        options["search"] = f"sweeps.{options['search']}(points_per_batch={batch}{warm})"
+    elif "search" in options:
+        options["search"] = repr(options["search"])
+    words = "".join(
+        f", {name}={value if name == 'search' else repr(value)}" for name, value in options.items()
+    )
     space = manifest.get("space") or {}
     select = "select='best', " if manifest.get("select") == "best" else ""
+    select += "batches='per_seed', " if manifest.get("batches") == "per_seed" else ""
     lines = [
+        *([WARM] if _is_warm(manifest) else []),
         "import sweeps",
         f"# {manifest.get('study', 'study')}: the study that was run; its space is written below",
         f"study = sweeps.Study(trial, steps={manifest['steps']}, metric={manifest['metric']!r}, "
@@ -55,6 +95,8 @@ def circumstances(results: Results) -> list[tuple[str, str]]:
         ("seeds", _seeds(results)),
         ("root seed", _text(manifest.get("root_seed"))),
         ("samples", _text(manifest.get("samples"))),
+        ("search", _text(manifest.get("search"))),
+        ("schedule", _text(manifest.get("schedule"))),
         ("steps", f"{manifest['steps']:,}"),
         ("batch size", _text(manifest.get("batch_size"))),
         ("batches", _text(manifest.get("batches"))),
@@ -70,7 +112,7 @@ def circumstances(results: Results) -> list[tuple[str, str]]:
     return [(label, value) for label, value in said if value]
 
 
-def _command(reference: Mapping[str, Any], options: Mapping[str, Any]) -> str:
+def _command(reference: Mapping[str, Any], options: Mapping[str, Any], warm: bool) -> str:
     words = ["sweeps", "run", str(reference["study"])]
     words += [f"{field}={domain}" for field, domain in (reference.get("space") or {}).items()]
     if reference.get("steps") is not None:
@@ -80,6 +122,8 @@ def _command(reference: Mapping[str, Any], options: Mapping[str, Any]) -> str:
     for name, value in options.items():
         words += [f"--{name.replace('_', '-')}", str(value)]
     line = shlex.join(words)
+    if warm:
+        line = f"{WARM}\n{line} --warm-start DIR"
     # A ready study is found from anywhere; a module only from the folder it was named in.
     elsewhere = ":" in str(reference["study"]) or str(reference["study"]).endswith(".toml")
     folder = reference.get("folder")

@@ -40,8 +40,13 @@ function card(row, other) {
   box.append(head, rows, make("div", "", { className: "plot" }));
   if (other !== undefined) box.append(make("p", "In brackets: the difference to the other member; its curve is grey.", { className: "note" }));
   if (DATA.replay) box.append(make("p", "Train it again: ", { className: "note" }));
-  if (DATA.replay) box.lastChild.append(make("code", `${DATA.replay} ${member}`));
+  if (DATA.replay) box.lastChild.append(make("code", withMember(DATA.replay, member)));
   return box;
+}
+
+function withMember(command, member) { // of which MEMBER is the last such word but for what closes a call
+  const at = command.lastIndexOf("MEMBER");
+  return `${command.slice(0, at)}${member}${command.slice(at + "MEMBER".length)}`;
 }
 
 function cardValue(column, row) {

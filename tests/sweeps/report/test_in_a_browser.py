@@ -305,7 +305,7 @@ def test_two_cards_show_where_members_differ(browser, report):
     cards = browser.find_elements("css selector", ".card")
     assert len(cards) == 2 and all(card.find_elements("css selector", ".marks path") for card in cards)
     member = column(browser, "member")[0]
-    assert f"Member {member}" in cards[0].text and "sweeps replay" in cards[0].text
+    assert f"Member {member}" in cards[0].text and f"run', {member}, study)" in cards[0].text
     differing = [each.text.split()[0] for each in cards[0].find_elements("css selector", ".differs")]
     assert "alpha" in differing and "status" not in differing
     run(browser, "arguments[0].click()", cards[0].find_element("css selector", "button"))

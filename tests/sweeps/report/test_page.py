@@ -1,3 +1,4 @@
+import dataclasses
 import html
 import json
 import math
@@ -20,7 +21,7 @@ from sweeps.report.differences import differences
 from sweeps.report.figures import save_figures
 from sweeps.report.importance import explained, quantile_cells
 from sweeps.report.marginals import marginal, places, student_rows
-from sweeps.report.reproduction import recipe
+from sweeps.report.reproduction import recipe, replay
 from sweeps.report.sentence import answer, question
 from sweeps.report.wording import figures
 from sweeps.results.results import Results
@@ -559,6 +560,34 @@ def test_the_recipe_is_the_command_or_the_call():
     assert "samples=4, root_seed=7" in recipe(manifest)
 
 
+def test_the_recipe_has_the_search_and_the_schedule():
+    asked = {"study": "digits-mlp", "folder": "/home/me", "space": {}, "steps": None}
+    manifest = {**one_field().manifest, "reference": asked, "batches": "per_seed", "samples": 4}
+    sobol = manifest | {"search": "sobol", "points_per_batch": None, "schedule": "halving(eta=2)"}
+    end = "--samples 4 --search sobol --schedule 'halving(eta=2)'"
+    assert recipe(sobol) == f"sweeps run digits-mlp {end}"
+    call = recipe(sobol | {"reference": None})
+    compile(call, "recipe", "exec")
+    assert "samples=4, search='sobol', schedule='halving(eta=2)')" in call and "batches='per_seed'" in call
+    learned = manifest | {"search": "tpe", "points_per_batch": 8, "schedule": None}
+    assert recipe(learned).endswith("--samples 4 --search tpe --points-per-batch 8")
+    assert "search=sweeps.tpe(points_per_batch=8))" in recipe(learned | {"reference": None})
+    warm = learned | {"history": {"points": [{"alpha": 0.1}], "scores": [0.5]}}
+    assert recipe(warm).splitlines()[-1].endswith("--points-per-batch 8 --warm-start DIR")
+    assert "tpe(points_per_batch=8, warm_start=…)" in recipe(warm | {"reference": None})
+    circumstances = opened(one_field(search="sobol", schedule="halving(eta=2)")).texts["reproduce"]
+    assert "sobol" in circumstances and "halving(eta=2)" in circumstances
+
+
+def test_a_member_is_replayed_as_the_run_was_started(tmp_path):
+    results = dataclasses.replace(one_field(), directory=tmp_path / "a run")
+    assert replay(one_field()) is None
+    assert replay(results) == f"sweeps.replay({str(tmp_path / 'a run')!r}, MEMBER, study)"
+    command = {**results.manifest, "reference": {"study": "digits-mlp", "folder": "/home/me"}}
+    by_command = dataclasses.replace(results, manifest=command)
+    assert replay(by_command) == f"sweeps replay '{tmp_path / 'a run'}' MEMBER"
+
+
 def test_what_became_of_members_is_listed():
     found = opened(several_fields(diverged=(3, 5), stopped={9: 50, 10: 50, 11: 25})).texts["main"]
     assert re.search(r"25\s*336\s*1\s*50\s*335\s*2", found)
@@ -622,4 +651,4 @@ def test_the_report_of_a_real_sweep(tmp_path):
     finals = next(column for column in found.embedded["columns"] if column["name"] == "test/loss")
     assert finals["values"] == pytest.approx(results.final().tolist(), rel=1e-5)
     assert results.manifest["versions"]["jax"] in found.texts["reproduce"]
-    assert html.escape(f"sweeps replay {tmp_path / 'run'} MEMBER") in text
+    assert html.escape(f"sweeps.replay({str(tmp_path / 'run')!r}, MEMBER, study)") in text
