@@ -257,6 +257,13 @@ def test_a_report_is_printed_with_its_figures(browser, report):
     check_quiet(browser)
 
 
+def test_a_long_word_stays_in_its_cell(browser, tmp_path):
+    results = run_of({"kind": "grid"}, 3, levels={"kind": ["a" * 300, "b"], "alpha": [0.0, 0.1]})
+    show(browser, page.write(results, tmp_path / "report.html"))
+    cells = "[...document.querySelectorAll('#configurations td')]"
+    assert run(browser, f"return {cells}.filter((each) => each.scrollWidth > each.clientWidth).length") == 0
+
+
 def test_10_000_members_open_in_time(tmp_path):
     random = np.random.default_rng(0)
     levels = {
