@@ -28,7 +28,7 @@ def answer(found: Comparison, first: str, second: str) -> list[str]:
     """
     found, unit = _in_points(found)
     mean, told = found.mean, sum(each.told for each in found.differences)
-    amount = len(found.differences)
+    amount, tested = (sum(each.seeds >= least for each in found.differences) for least in (1, 2))
     over = f"over {count(amount, 'configuration')} and {count(mean.seeds, found.over)} that both have"
     if mean.told:
         direction = "higher" if mean.interval.mean > 0 else "lower"
@@ -42,13 +42,13 @@ def answer(found: Comparison, first: str, second: str) -> list[str]:
     said = [lead, *_selected(found, first, second)]
     if mean.seeds < 4:
         said.append(f"{count(mean.seeds, found.over)} make an interval that is not to be relied on.")
-    if not math.isnan(mean.smallest):
+    if mean.smallest > 0:  # of which there is none where all seeds agree
         said.append(
             f"So many {found.over}s tell a difference of {mean.smallest:.2g}{unit} in nine of ten cases."
         )
-    if amount > 1:
+    if tested > 1:
         differ = "configurations differs by itself" if told == 1 else "configurations differ by themselves"
-        said.append(f"{told} of {amount} {differ}, corrected for {amount} comparisons.")
+        said.append(f"{told} of {tested} {differ}, corrected for {tested} comparisons.")
     if found.lost:
         said.append(f"{count(found.lost, 'pair')} of members are left out: one of them has no final value.")
     return said
@@ -109,8 +109,8 @@ def write(found: Comparison, first: str, second: str, path: Path) -> Path:
     )
     note = (
         f"{second} less {first}, at {found.over}s that both have. Intervals are each configuration's own; "
-        "* marks those that differ with Holm's correction for all of them. Detectable is the smallest "
-        f"difference that so many {found.over}s tell in nine of ten cases."
+        "* marks those that differ with Holm's correction for all that can be tested. Detectable is the "
+        f"smallest difference that so many {found.over}s tell in nine of ten cases."
     )
     body = f'<p class="note">{escape(note)}</p>{table(headings(found), rows(found))}'
     text = (

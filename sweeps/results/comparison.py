@@ -22,7 +22,8 @@ class Difference(NamedTuple):
         interval: of the mean difference, 95 %, for this configuration by itself.
         seeds: over how many seeds it is; with folds over how many folds, of each the mean over its seeds.
         p: of Student's paired test, two-sided.
-        told: whether it is told from zero, with Holm's correction for all configurations.
+        told: whether it is told from zero, with Holm's correction for all configurations with two seeds or
+            more.
         smallest: the smallest true difference that so many seeds tell with a probability of 90 %, for this
             configuration by itself; NaN below two seeds.
         better: the share of seeds at which the second is better, ties counted half; NaN where nobody knows
@@ -118,10 +119,7 @@ def compare(first: Results, second: Results, metric: str | None = None) -> Compa
             "`a configuration and a seed that both trained to the end` must hold to compare, but got none "
             f"among {len(tables[0])} and {len(tables[1])} configurations"
         )
-    told = np.asarray(holm(np.array([each.p for each in found])))
-    found = [
-        each._replace(told=mark and each.seeds > 1) for each, mark in zip(found, told.tolist(), strict=True)
-    ]
+    found = _told(found)
     seeds = sorted({seed for column in columns for seed in column})
     means = [np.mean([column[seed] for column in columns if seed in column], axis=0) for seed in seeds]
     overall = _difference({}, np.array(means), mode, first.overlap)
@@ -133,6 +131,14 @@ def compare(first: Results, second: Results, metric: str | None = None) -> Compa
     extent = float(np.nanmin(values)), float(np.nanmax(values))
     select = first.manifest.get("select", "last"), second.manifest.get("select", "last")
     return Comparison(metric, mode, common, found, overall, lost, ours, theirs, drawn, extent, select)
+
+
+def _told(found: list[Difference]) -> list[Difference]:
+    """Which are told from zero, corrected for those that there is a test of."""
+    tested = np.array([each.seeds > 1 for each in found])
+    told = np.zeros(len(found), dtype=bool)
+    told[tested] = holm(np.array([each.p for each in found])[tested])
+    return [each._replace(told=mark) for each, mark in zip(found, told.tolist(), strict=True)]
 
 
 def _mode(first: Results, second: Results, metric: str) -> str | None:

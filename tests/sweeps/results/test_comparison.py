@@ -108,6 +108,23 @@ def test_another_metric_has_a_direction_of_its_own():
     assert compare(sides[0], about, "test/loss").mode == "max"
 
 
+def test_what_has_no_pairs_is_no_comparison():
+    first = whole(diverged=range(40))  # of six configurations one is left
+    second = moved(whole(), 0.007, seed=3)
+    found = compare(first, second)
+    assert [each.seeds for each in found.differences] == [0, 0, 0, 0, 0, 8]
+    one, other = finals(first), finals(second)
+    before, after = ([values[0.3, 1e-2, seed] for seed in range(8)] for values in (one, other))
+    p = scipy.stats.ttest_rel(before, after)
+    assert 0.05 / 6 < p.pvalue < 0.05  # told by itself, and not if it were one of six
+    assert found.differences[-1].p == pytest.approx(p.pvalue) and found.differences[-1].told
+    said = " ".join(page.answer(found, "old", "new"))
+    assert "over 1 configuration and 8 seeds that both have" in said and "corrected for" not in said
+    assert "40 pairs of members are left out" in said
+    assert "tell a difference of" in said
+    assert "tell a difference of" not in " ".join(page.answer(compare(first, first), "old", "new"))
+
+
 def test_the_best_of_evaluations_is_said_to_be_that():
     last, best = whole(), whole(select="best")
     assert "optimistic" not in " ".join(page.answer(compare(last, last), "old", "new"))
