@@ -32,6 +32,7 @@ def print_summary(results: Results) -> None:
     shown = [rows[at] for at in order]
     bounds = bounds_of(metric, results.final())
     intervals = [within(row.interval, bounds) for row in shown]
+    form = _form([*(row.interval.mean for row in shown), *(end.mean for end in ends.values())])
     waiting = set(results.members["status"].to_pylist()) & set(UNFINISHED)
     unfinished = "not finished" if waiting else "stopped"
     fields = zip(results.swept, zip(*(cells(row.config) for row in shown), strict=True), strict=True)
@@ -41,19 +42,22 @@ def print_summary(results: Results) -> None:
             f"{metric}, best" if results.manifest.get("select") == "best" else metric,
             aligned(
                 [
-                    f"{row.interval.mean:.4f}" if row.interval.mean == row.interval.mean else "–"
+                    f"{row.interval.mean:{form}}" if row.interval.mean == row.interval.mean else "–"
                     for row in shown
                 ]
             ),
         ),
         Column(
             "95 % interval",
-            [f"{each.low:.4f} to {each.high:.4f}" if each.low == each.low else "–" for each in intervals],
+            [
+                f"{each.low:{form}} to {each.high:{form}}" if each.low == each.low else "–"
+                for each in intervals
+            ],
             needed=False,
         ),
         *_to_the_best(results, rows, order),
         *_others(shown, metric),
-        Column("", [_mark(rows[at], rows[0], ends.get(at), unfinished) for at in order], "left"),
+        Column("", [_mark(rows[at], rows[0], ends.get(at), unfinished, form) for at in order], "left"),
     ]
     left_out = print_table(columns)
     if len(rows) > len(shown):
@@ -62,6 +66,11 @@ def print_summary(results: Results) -> None:
         names = ", ".join(f'"{name.removesuffix(", points")}"' for name in left_out)
         say(f"no room for the column{'s' if len(left_out) > 1 else ''} {names}, which the report has")
     _print_answer(results, rows)
+
+
+def _form(means: list[float]) -> str:
+    """How scores are shown: with four decimals, or with four digits where these would leave little of one."""
+    return ".4f" if all(1e-3 <= abs(mean) < 1e6 for mean in means if mean and mean == mean) else ".4g"
 
 
 def _to_the_best(results: Results, rows: list[Configuration], order: list[int]) -> list[Column]:
@@ -152,10 +161,10 @@ def _print_answer(results: Results, rows: list[Configuration]) -> None:
         say(f"Its schedule: {'; '.join(said)}.")
 
 
-def _mark(row: Configuration, best: Configuration, end: _End | None, unfinished: str) -> str:
+def _mark(row: Configuration, best: Configuration, end: _End | None, unfinished: str, form: str) -> str:
     marks = [f"{count} of {len(row.members)} {word}" for word, count in losses(row).items()]
     if end is not None:
-        score = f" with {end.mean:.4f}" if end.mean == end.mean else ""
+        score = f" with {end.mean:{form}}" if end.mean == end.mean else ""
         marks.append(f"stopped at step {end.step}{score}")
     elif row.unfinished:
         marks.append(f"{row.unfinished} of {len(row.members)} {unfinished}")

@@ -5,9 +5,11 @@ import io
 import re
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from rich.console import Console
 
+import sweeps
 from sweeps.cli import tables
 from sweeps.cli.summary import print_summary
 from sweeps.cli.tables import Column, aligned, print_table, say
@@ -77,6 +79,19 @@ def test_the_best_is_first_and_what_was_stopped_says_where_and_with_what_score(m
         own = metrics[metrics["member"].isin(range(4 * place, 4 * place + 4))]
         last = own[own["step"] == stopped[4 * place]]["test/accuracy"]
         assert score == pytest.approx(float(np.mean(last)), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("scale", "shown"), [(1.0, r"0\.\d{4}"), (1e-7, r"\d\.\d{1,3}e-08"), (1e12, r"\d\.\d+e\+11")]
+)
+def test_scores_of_any_size_have_digits(scale, shown, monkeypatch, capsys):
+    found = run_of({"alpha": "grid"}, 4, levels={"alpha": [0.0, 0.1, 0.3]}, metric="test/mse", mode="min")
+    metrics = found.metrics.to_pandas()
+    metrics["test/mse"] *= scale
+    results = sweeps.Results(found.manifest, None, (found.members, pa.Table.from_pandas(metrics)))
+    lines = summary(results, monkeypatch, capsys)
+    for line in lines[1:4]:
+        assert re.fullmatch(rf"{shown} +{shown} to {shown}", " ".join(line.split()[1:5]))
 
 
 def test_columns_there_is_no_room_for_are_named(monkeypatch, capsys):
