@@ -2,18 +2,18 @@
 
 import argparse
 import contextlib
+import errno
 import io
 import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from sweeps.cli import comparison
 from sweeps.cli.arguments import REPORT, USAGE_ERROR, make_parser
-from sweeps.cli.places import devices, executor, place
+from sweeps.cli.places import devices, executor, new_folder, place
 from sweeps.cli.reference import Reference, describe, ready_studies, rebuild, resolve, with_options
 from sweeps.cli.reproduction import FOREST, PAGE, TABLE, claiming, reproduce
 from sweeps.cli.summary import print_replay, print_summary
@@ -40,7 +40,6 @@ from sweeps.store.chunks import MANIFEST, read_manifest
 from sweeps.store.status import status
 
 DIFFERS, FAILED, INTERRUPTED, UNREAD = 1, 1, 130, 128 + 13
-EXECUTORS = ("processes", "inline", "ray")
 
 RUN_OPTIONS = (  # handed on as they are
     "root_seed", "members_per_chunk", "confirm", "keep_best", "max_minutes", "checkpoint_minutes", "storage",
@@ -77,8 +76,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"sweeps {options.command}: stopped", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # whoever read what is printed has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left has nowhere to go
+        _print_no_more()
         return UNREAD
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _print_no_more()
+        print(
+            f"sweeps {options.command}: `what is printed has room where it goes` must hold, but got: "
+            f"{error.strerror}; make some",
+            file=sys.stderr,
+        )
+        return FAILED
+
+
+def _print_no_more() -> None:
+    """Leaves what is still to be printed nowhere to go: at the end of the process it would fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _named_study(options: argparse.Namespace) -> Reference:
@@ -155,7 +169,7 @@ def _thinning(options: argparse.Namespace, named: Reference) -> tuple[Adaptive, 
 
 def _run(options: argparse.Namespace) -> int:
     named = _named_study(options)
-    out = options.out or _new_folder(named.name)
+    out = options.out or new_folder(named.name)
     reference = describe(options.study, _space(options), options.steps, options.data)
     search, schedule = _thinning(options, named)
 
@@ -315,12 +329,6 @@ def _assignment(word: str) -> tuple[str, Any]:
     if not equals:
         raise StudyError(f"Say what values {quoted(word)} takes, such as alpha='linspace(0, 0.5, 16)'.")
     return field, as_domain(value, field)
-
-
-def _new_folder(name: str) -> Path:
-    stem = Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
-    candidates = (stem.with_name(f"{stem.name}-{number}" if number else stem.name) for number in range(1000))
-    return next(path for path in candidates if not path.exists())
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {

@@ -1,6 +1,8 @@
 """Where a run is trained, as the arguments of the command have it."""
 
 import argparse
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -9,12 +11,7 @@ from sweeps.errors import StudyError, unknown
 from sweeps.executors import ray_cluster
 from sweeps.executors.processes import in_processes
 
-DIFFERS, FAILED, INTERRUPTED, UNREAD = 1, 1, 130, 128 + 13
 EXECUTORS = ("processes", "inline", "ray")
-
-RUN_OPTIONS = (  # handed on as they are
-    "root_seed", "members_per_chunk", "confirm", "keep_best", "max_minutes", "checkpoint_minutes", "storage",
-)  # fmt: skip
 
 
 def place(options: argparse.Namespace, recorded: dict[str, Any]) -> dict[str, Any]:
@@ -77,3 +74,14 @@ def devices(options: argparse.Namespace) -> Any:
     if not 1 <= options.devices <= len(there):
         raise StudyError(f"`1 <= devices <= {len(there)}` must hold, but got --devices {options.devices}")
     return there[: options.devices]
+
+
+def new_folder(name: str) -> Path:
+    """A folder for a run that names none, which does not exist yet.
+
+    Args:
+        name: what the run is called.
+    """
+    stem = Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+    candidates = (stem.with_name(f"{stem.name}-{number}" if number else stem.name) for number in range(1000))
+    return next(path for path in candidates if not path.exists())

@@ -310,6 +310,18 @@ def test_what_nobody_reads_and_what_a_terminal_cannot_show_is_no_trace():
     assert b'own.toml has the unknown key "alhpa"' in refused
 
 
+def test_a_full_device_is_one_message():
+    code = "import sys; from sweeps.cli.main import main; sys.exit(main(['list']))"
+    for unbuffered in ("", "1"):
+        environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+        with open("/dev/full", "w") as full:
+            command = [sys.executable, "-c", code]
+            said = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, env=environment, check=False)
+        assert said.returncode == 1
+        (line,) = said.stderr.decode().splitlines()
+        assert line.startswith("sweeps list: `what is printed has room where it goes` must hold, but got: No")
+
+
 def test_where_nobody_reads_on_there_is_a_report_and_no_other_status():
     code = "import sys; from sweeps.cli.main import main; sys.exit(main(sys.argv[1:]))"
     for words in (["run", "digits-mlp", *SMALL, "--out", "here"], ["replay", "here", "3"]):
