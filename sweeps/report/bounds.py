@@ -5,11 +5,10 @@ import re
 
 import numpy as np
 
+from sweeps.report.wording import SHARES, WORD
 from sweeps.statistics.intervals import Interval
 
-SHARE = re.compile(
-    r"(accuracy|precision|recall|f1|auc|auroc|share|fraction|dead|error_rate|dice|iou)", re.IGNORECASE
-)
+SHARE = re.compile(rf"{SHARES.pattern}|{WORD.format(words='f1|auc|auroc|dice|m?iou')}")
 AT_MOST_ONE = re.compile(r"(?<![a-z0-9])r2(?![a-z0-9])", re.IGNORECASE)
 AT_LEAST_ZERO = re.compile(r"(?<![a-z])(mse|mae|rmse|error|perplexity)", re.IGNORECASE)
 
@@ -25,6 +24,8 @@ def bounds_of(metric: str, values: np.ndarray) -> tuple[float, float]:
 
     Example:
         >>> bounds_of("test/accuracy", np.array([0.9, 1.0])), bounds_of("test/accuracy", np.array([97.0]))
+        ((0.0, 1.0), (-inf, inf))
+        >>> bounds_of("test/auc_pr", np.array([0.9])), bounds_of("test/faucet", np.array([0.9]))
         ((0.0, 1.0), (-inf, inf))
         >>> bounds_of("test/r2", np.array([-3.0, 0.5]))
         (-inf, 1.0)

@@ -9,10 +9,10 @@ from sweeps.report.curves import BEST, learning_curves
 from sweeps.report.markup import choice, escape, figure, section, table
 from sweeps.report.outcomes import losses, tally
 from sweeps.report.panels import Part, Study, means
-from sweeps.report.wording import count, figures, is_share, listing, scored_at
+from sweeps.report.wording import WORD, count, figures, is_share, listing, scored_at
 from sweeps.store.statuses import Status
 
-DEAD = re.compile(r"dead", re.IGNORECASE)
+DEAD = re.compile(WORD.format(words="dead"))
 SLOPE = re.compile(r"slope|alpha", re.IGNORECASE)
 MOST_LAYERS = 8
 

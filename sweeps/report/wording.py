@@ -11,7 +11,11 @@ from sweeps.results.ranking import Configuration
 from sweeps.results.scoring import keeps_scores
 from sweeps.space.values import own_values
 
-SHARES = re.compile(r"accuracy|precision|recall|error_rate|share|fraction|dead", re.IGNORECASE)
+# Whole words, in `testShare` too: a shared loss is no share.
+WORD = r"(?:(?<![A-Za-z])|(?<=[a-z])(?=[A-Z]))(?i:{words})(?![a-z])"
+SHARES = re.compile(
+    r"(?i:accuracy|precision|recall|error_rate)|" + WORD.format(words="shares?|fractions?|dead")
+)
 SYMBOLS = {"alpha": "α"}
 ACRONYMS = {
     "mse": "MSE",
@@ -47,6 +51,8 @@ def is_share(name: str, values: np.ndarray) -> bool:
 
     Example:
         >>> is_share("test/accuracy", np.array([0.5, np.nan])), is_share("train/loss", np.array([0.5]))
+        (True, False)
+        >>> is_share("test/dead_units", np.array([0.5])), is_share("train/shared_loss", np.array([0.5]))
         (True, False)
     """
     finite = values[np.isfinite(values)]

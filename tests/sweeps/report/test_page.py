@@ -23,7 +23,7 @@ from sweeps.report.importance import explained, quantile_cells
 from sweeps.report.marginals import marginal, places, student_rows
 from sweeps.report.reproduction import recipe, replay
 from sweeps.report.sentence import answer, question
-from sweeps.report.wording import figures
+from sweeps.report.wording import figures, is_share
 from sweeps.results.results import Results
 from sweeps.statistics.comparisons import student_interval
 from tests.sweeps import tiny_networks
@@ -319,6 +319,19 @@ def test_an_interval_stays_within_what_the_metric_can_be():
     assert "The range in brackets is the 95 % interval of the mean over 8 seeds." in rest
     assert bounds_of("test/r2", np.asarray([-2.0, 0.9])) == (-math.inf, 1.0)
     assert bounds_of("train/loss", np.asarray([0.5])) == (-math.inf, math.inf)
+    for name in (
+        "test/top5_accuracy",
+        "testAUC",
+        "zero_share",
+        "deadUnits",
+        "dead1",
+        "test/f1_score",
+        "mIoU",
+    ):
+        assert bounds_of(name, np.asarray([0.5])) == (0.0, 1.0)
+    for name in ("train/shared_loss", "deadline", "various", "indices", "faucet"):
+        assert bounds_of(name, np.asarray([0.5])) == (-math.inf, math.inf)
+        assert not is_share(name, np.asarray([0.5]))
     held = opened(results).embedded
     assert max(held["against"][0]["high"]) == 1
 
