@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import importlib
+import shlex
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +24,7 @@ from sweeps.results.ranking import overlap_of, rank
 from sweeps.store import chunks as store
 from sweeps.store import derived, durations, failures
 from sweeps.store.lineage import lineage, traced_back
+from sweeps.store.lock import holder
 from sweeps.store.statuses import Status
 from sweeps.trial import Study
 
@@ -414,6 +416,10 @@ def load(directory: str | Path) -> Results:
 
 
 def _nothing_finished(directory: str | Path) -> str:
+    if (running := holder(Path(directory))) is not None:
+        who = f"process {running['pid']} on {running['host']}"
+        shown = shlex.join(["sweeps", "status", str(directory)])
+        return f"Nothing is finished in {directory} yet; {who} is at it, and `{shown}` says how far it is."
     return f"Nothing is finished in {directory} yet. `{resume_line(directory)}` goes on with the run."
 
 

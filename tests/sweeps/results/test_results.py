@@ -1,4 +1,6 @@
+import json
 import math
+import os
 
 import numpy as np
 import pyarrow as pa
@@ -6,6 +8,7 @@ import pytest
 
 from sweeps.errors import StudyError
 from sweeps.results.results import Results, load
+from sweeps.store.lock import locked
 
 MANIFEST = {"swept": ["alpha"], "metric": "test/accuracy", "mode": "max", "steps": 10}
 
@@ -116,6 +119,19 @@ def test_an_unknown_metric_is_named_with_the_nearest():
         StudyError, match='The run has no metric "test/acuracy". Did you mean "test/accuracy"'
     ):
         results_of([[0.1]]).final("test/acuracy")
+
+
+def test_a_run_without_a_result_is_gone_on_with_by_whoever_is_at_it(tmp_path):
+    (tmp_path / "a run").mkdir()
+    (tmp_path / "a run" / "manifest.json").write_text(json.dumps({"format_version": 1} | MANIFEST))
+    with pytest.raises(StudyError, match="finished in .* yet. `sweeps resume .*a run'` goes on with the run"):
+        load(tmp_path / "a run")
+    with locked(tmp_path / "a run"):
+        at_it = (
+            rf"finished in .* yet; process {os.getpid()} on .* is at it, and `sweeps status '.*a run'` says"
+        )
+        with pytest.raises(StudyError, match=at_it):
+            load(tmp_path / "a run")
 
 
 def test_loading_what_is_not_a_run(tmp_path):
