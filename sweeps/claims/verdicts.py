@@ -10,8 +10,10 @@ from sweeps.claims.effects import CONDITIONAL as CONDITIONAL
 from sweeps.claims.effects import FAILS, HOLDS, OPEN, Effect, Verdict
 from sweeps.claims.effects import corrected_interval as corrected_interval
 from sweeps.errors import StudyError
+from sweeps.report.wording import listing
 from sweeps.results.results import Results
 from sweeps.statistics.intervals import CONFIDENCE, Interval
+from sweeps.store.statuses import LOST
 
 
 class Claim(NamedTuple):
@@ -184,8 +186,13 @@ def left_out(results: Results) -> str:
     Args:
         results: a run.
     """
-    missing = int(np.isnan(results.final()).sum())
-    return f" {missing} of {len(results.members)} runs diverged and are left out." if missing else ""
+    missing = np.isnan(results.final())
+    status = results.members["status"].to_numpy(zero_copy_only=False)[missing]
+    ways = [str(way) for way in LOST if way in status]
+    ways += [] if np.isin(status, LOST).all() else ["had no final value"]
+    if not ways:
+        return ""
+    return f" {missing.sum()} of {len(missing)} runs {listing(ways, 'or')} and are left out."
 
 
 def levels(results: Results, field: str) -> list[Any]:

@@ -112,9 +112,12 @@ def divergences(study: Study) -> Part:
         return Part("losses", heading, section("losses", heading, body), {})
     counts = tally(study.results)
     said = listing(f"{counts[name]:,} {name}" for name in (Status.DIVERGED, Status.FAILED) if name in counts)
-    body = f"<p>{escape(said)}, of {count(len(study.results.members), 'member')}. Their last step is the one "
-    body += "at which the loss or a parameter was no longer finite, or the loss passed the study's bound.</p>"
-    if study.axes:
+    body = f"<p>{escape(said)}, of {count(len(study.results.members), 'member')}."
+    if Status.DIVERGED in counts:
+        body += " The step of those that diverged is the one at which the loss or a parameter was no longer "
+        body += "finite, or the loss passed the study's bound."
+    body += "</p>"
+    if study.axes and Status.DIVERGED in counts:
         body += _ends(
             study,
             "ends-diverged",

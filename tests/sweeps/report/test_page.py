@@ -8,6 +8,7 @@ import sys
 from html.parser import HTMLParser
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from scipy import stats
 
@@ -599,6 +600,17 @@ def test_a_member_is_replayed_as_the_run_was_started(tmp_path):
     command = {**results.manifest, "reference": {"study": "digits-mlp", "folder": "/home/me"}}
     by_command = dataclasses.replace(results, manifest=command)
     assert replay(by_command) == f"sweeps replay '{tmp_path / 'a run'}' MEMBER"
+
+
+def test_members_that_failed_are_not_said_to_have_diverged():
+    whole = one_field(diverged=(3, 5))
+    status = ["failed" if each == "diverged" else each for each in whole.members["status"].to_pylist()]
+    place = whole.members.column_names.index("status")
+    members = whole.members.set_column(place, "status", pa.array(status))
+    found = opened(Results(whole.manifest, tables=(members, whole.metrics)))
+    assert "2 failed, of 56 members." in found.texts["losses"]
+    assert "finite" not in found.texts["losses"] and "members diverged" not in found.texts["losses"]
+    assert "no longer finite" in opened(whole).texts["losses"]
 
 
 def test_what_became_of_members_is_listed():

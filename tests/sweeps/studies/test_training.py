@@ -323,6 +323,10 @@ def test_comparisons_leave_out_seeds_that_diverged():
     assert len(paired(hurt, None, {"alpha": 0.3}, {"alpha": 0})) == 3
     assert np.isnan(at_seeds(hurt, None, alpha=0)).tolist() == [False, True, False, False]
     assert left_out(hurt) == " 1 of 32 runs diverged and are left out." and left_out(results) == ""
+    status[5] = "failed"
+    members = members.drop_columns("status").append_column("status", pa.array(status.tolist()))
+    hurt = dataclasses.replace(results, tables=(members, results.metrics))
+    assert left_out(hurt) == " 2 of 32 runs diverged or failed and are left out."
     steps, table = series(results, "test/accuracy", alpha=0.3)
     assert steps.tolist() == list(digits_mlp.study.evaluation_steps) and table.shape == (10, 4)
     with pytest.raises(StudyError, match="`one member per seed` must hold to compare"):
