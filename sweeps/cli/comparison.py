@@ -5,6 +5,8 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from sweeps.cli.tables import Column, aligned, print_table, say
 from sweeps.errors import StudyError, quoted
 from sweeps.results.comparison import compare
@@ -39,7 +41,7 @@ def _sides(directory: Path, others: list[str]) -> tuple[Results, Results, tuple[
     results = load(directory)
     parts = [word for word in others if "=" in word and not Path(word).exists()]
     if len(others) == len(parts) == 2:
-        first, second = (results.filter(**_condition(word)) for word in parts)
+        first, second = (results.filter(**_condition(results, word)) for word in parts)
         return first, second, (parts[0].replace("=", " = "), parts[1].replace("=", " = "))
     if len(others) == 1 and not parts:
         return results, load(others[0]), (str(directory), others[0])
@@ -49,8 +51,11 @@ def _sides(directory: Path, others: list[str]) -> tuple[Results, Results, tuple[
     )
 
 
-def _condition(word: str) -> dict[str, Any]:
+def _condition(results: Results, word: str) -> dict[str, Any]:
     field, _, text = word.partition("=")
+    column = results.members[field] if field in results.members.column_names else None
+    if column is not None and pa.types.is_string(column.type) and text in column.unique().to_pylist():
+        return {field: text}  # as tables show it: a word, a tuple
     domain = as_domain(text, field)
     if not isinstance(domain, Grid) or len(domain.values) != 1:
         raise StudyError(f"Give {field} one value, such as alpha=0.1, instead of {quoted(text)}.")

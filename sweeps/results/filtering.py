@@ -17,7 +17,8 @@ def matching(members: pa.Table, conditions: Mapping[str, Any]) -> np.ndarray:
     Args:
         members: a row per member.
         conditions: a column's name to the value, or to the values, that it may have; numbers of a column of
-            floats match to a relative 1e-9 (infinities to themselves), None matches what is not set.
+            floats match to a relative 1e-9 (infinities to themselves), None matches what is not set. A tuple
+            is one value where a member has it.
 
     Returns:
         A boolean per member, at least one of them true.
@@ -34,7 +35,7 @@ def matching(members: pa.Table, conditions: Mapping[str, Any]) -> np.ndarray:
     for name, wanted in conditions.items():
         if name not in members.column_names:
             raise StudyError(unknown("Members have no column", name, members.column_names))
-        values = _listed(wanted)
+        values = _listed(wanted, members[name])
         own = _matches(name, members[name], values)
         if not own.any():
             raise StudyError(_instead(name, members[name], wanted, values))
@@ -45,7 +46,10 @@ def matching(members: pa.Table, conditions: Mapping[str, Any]) -> np.ndarray:
     return mask
 
 
-def _listed(wanted: Any) -> list[Any]:
+def _listed(wanted: Any, column: pa.ChunkedArray) -> list[Any]:
+    text = pa.types.is_string(column.type)
+    if text and isinstance(wanted, tuple) and as_text(wanted) in column.unique().to_pylist():
+        return [wanted]  # a level that is a tuple, not several levels
     several = isinstance(wanted, Iterable) and not isinstance(wanted, str) and getattr(wanted, "ndim", 1)
     values: list[Any] = list(wanted) if several else [wanted]
     return [value.item() if hasattr(value, "item") else value for value in values]

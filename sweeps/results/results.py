@@ -272,7 +272,8 @@ class Results:
 
         Args:
             **conditions: a column of `members` to the value, or to the values, that it may have. A member is
-                kept if it meets all of them. Floats match to a relative 1e-9; None matches what is not set.
+                kept if it meets all of them. Floats match to a relative 1e-9; None matches what is not set;
+                a tuple is one value where a member has it.
 
         Returns:
             Results of the same run with fewer rows, in memory.

@@ -8,6 +8,7 @@ import pytest
 import scipy.stats
 
 import sweeps
+from sweeps.cli import comparison as command
 from sweeps.cli.main import main
 from sweeps.errors import StudyError
 from sweeps.report import comparison as page
@@ -20,7 +21,7 @@ SPACE = {"alpha": "grid(0, 0.1, 0.3)", "learning_rate": "grid(0.001, 0.01)"}
 
 
 def whole(**changes):
-    return run_of(SPACE, levels=LEVELS, **changes)
+    return run_of(SPACE, **{"levels": LEVELS, **changes})
 
 
 def finals(results):
@@ -170,7 +171,7 @@ def test_a_share_is_compared_in_points():
     assert shown == pytest.approx([100 * each.interval.mean for each in found.differences], abs=0.5)
 
 
-def test_the_command_compares_directories_and_values(tmp_path, capsys):
+def test_the_command_compares_directories_and_values(tmp_path, capsys, monkeypatch):
     study = plain.study()
     field = next(iter(name for name in study.space if name != "seed"))
     for name in ("a", "b"):
@@ -191,6 +192,11 @@ def test_the_command_compares_directories_and_values(tmp_path, capsys):
     ):
         assert main(["compare", str(tmp_path / "a"), *wrong]) == 2
         assert message in capsys.readouterr().err
+    monkeypatch.setattr(command, "load", lambda _: whole(levels={"kind": ["(1, 2)", "a b", "1e-3"]}))
+    for first, second in (("(1, 2)", "a b"), ("a b", "1e-3")):
+        assert main(["compare", "run", f"kind={first}", f"kind={second}"]) == 0
+        assert f"of kind = {first}" in capsys.readouterr().out
+    monkeypatch.undo()
     (tmp_path / "a").rename(tmp_path / "a b")
     assert main(["compare", str(tmp_path / "a b"), words[0]]) == 2
     assert f"sweeps compare '{tmp_path}/a b' DIR, or" in capsys.readouterr().err
