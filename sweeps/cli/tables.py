@@ -17,7 +17,7 @@ class Console(rich.Console):
 
     def on_broken_pipe(self) -> NoReturn:
         """Raises: of itself it would end the process, with a status that has another meaning here."""
-        raise BrokenPipeError
+        raise BrokenPipeError("Nobody reads what is printed.")
 
 
 class Column(NamedTuple):
