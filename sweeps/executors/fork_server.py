@@ -77,8 +77,9 @@ def serving() -> Iterator[ForkServer]:
         if jax_is_used() or threading.active_count() > 1:
             settings = {name: getattr(jax.config, name) for name in SETTINGS if hasattr(jax.config, name)}
             path = os.pathsep.join(place or os.getcwd() for place in sys.path)
+            # -P: modules of the folder that it runs in must not come before those that this process has.
             server = subprocess.Popen(
-                [sys.executable, "-m", "sweeps.executors.fork_server", str(theirs.fileno())],
+                [sys.executable, "-P", "-m", "sweeps.executors.fork_server", str(theirs.fileno())],
                 env=os.environ | {"PYTHONPATH": path}, pass_fds=[theirs.fileno()], stdin=subprocess.PIPE,
                 process_group=0,  # out of Ctrl-C's reach while it begins
             )  # fmt: skip

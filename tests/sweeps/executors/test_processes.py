@@ -98,6 +98,27 @@ def test_the_command_trains_in_processes_that_are_copies_of_it_and_replays_a_mem
     assert again.returncode == 0, again.stdout + again.stderr
 
 
+def test_workers_import_what_this_process_does_whatever_folder_it_runs_in(tmp_path):
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder, slope in ((here, 100), (there, 1)):
+        folder.mkdir()
+        (folder / "slopes.py").write_text(f"SLOPE = {slope}\n")
+    (there / "script.py").write_text(
+        "import dataclasses, jax.numpy as jnp, slopes, sweeps\n"
+        "Config = dataclasses.make_dataclass('Config', [('alpha', float, 0.0)], frozen=True)\n"
+        "trial = sweeps.function(lambda config, key: {'loss': slopes.SLOPE * config.alpha}, config=Config)\n"
+        "study = sweeps.Study(trial, steps=1, metric='loss', space={'alpha': [1.0, 2.0]})\n"
+        "jnp.ones(1).sum()\n"  # so that the server is a new process
+        "found = sweeps.run(study, out='run', executor='processes', members_per_chunk=1, progress=False)\n"
+        "print(found.final().tolist())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, there / "script.py"], cwd=here, env=ENVIRONMENT, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("[1.0, 2.0]\n", "")
+
+
 @pytest.mark.durable
 def test_rounds_and_batches_of_a_search(tmp_path):
     study = clustered.study(steps=40)
