@@ -19,15 +19,11 @@ from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
-import jax
-
-from sweeps.executors.worker import Worker
+from sweeps.executors.worker import SETTINGS, Worker, adopt, settings_of
 from sweeps.host.devices import jax_is_used, limit_threads
-from sweeps.store import manifest
 
 NUMBER = struct.Struct("q")
-# What a program may depend on, for a server that does not begin as a copy of this process.
-SETTINGS = (*manifest.SETTINGS, "jax_numpy_dtype_promotion", "jax_debug_nans", "jax_compilation_cache_dir")
+CACHE = ("jax_compilation_cache_dir",)  # which is on this host
 
 
 class ForkServer(NamedTuple):
@@ -75,7 +71,7 @@ def serving() -> Iterator[ForkServer]:
     mine, theirs = socket.socketpair()
     with mine, theirs:
         if jax_is_used() or threading.active_count() > 1:
-            settings = {name: getattr(jax.config, name) for name in SETTINGS if hasattr(jax.config, name)}
+            settings = settings_of((*SETTINGS, *CACHE))
             path = os.pathsep.join(place or os.getcwd() for place in sys.path)
             # -P: modules of the folder that it runs in must not come before those that this process has.
             server = subprocess.Popen(
@@ -189,6 +185,5 @@ def _fork() -> int:
 
 
 if __name__ == "__main__":
-    for setting, value in pickle.loads(sys.stdin.buffer.read()).items():
-        jax.config.update(setting, value)
+    adopt(pickle.loads(sys.stdin.buffer.read()))
     serve(socket.socket(fileno=int(sys.argv[1])))

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from sweeps.errors import StudyError, imported
 from sweeps.executors.pool import Died, Failed
 from sweeps.executors.shipping import pack, shipment
-from sweeps.executors.worker import Worker
+from sweeps.executors.worker import SETTINGS, Worker, settings_of
 from sweeps.trial import Study
 
 REACH_SECONDS = 10.0  # to open a connection
@@ -214,7 +214,8 @@ class RayPool:
     def hire(self, name: str) -> Any:
         """Asks for one more worker."""
         accelerated = bool(self.shape["num_gpus"] or self.shape["resources"].get("TPU"))
-        return self.actor.remote(name, self.shape["num_cpus"], accelerated)
+        settings = settings_of(SETTINGS)
+        return self.actor.remote(name, self.shape["num_cpus"], accelerated, settings=settings)
 
     def share(self, value: Any) -> Any:
         """Sends a value ahead."""

@@ -3,7 +3,7 @@
 import math
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,10 +22,14 @@ from sweeps.host.progress import Display
 from sweeps.host.signals import Signals
 from sweeps.members.population import Population
 from sweeps.store import chunks as store
+from sweeps.store import manifest
 from sweeps.store.checkpoints import Writer
 from sweeps.store.heartbeats import Record, Superseded
 from sweeps.store.lock import LOCK
 from sweeps.store.statuses import Status
+
+# What a program may depend on, for a worker that does not begin as a copy of the process of the run.
+SETTINGS = (*manifest.SETTINGS, "jax_numpy_dtype_promotion", "jax_debug_nans")
 
 
 class Job(NamedTuple):
@@ -72,6 +76,26 @@ class Outcome(NamedTuple):
     best: Lead | None = None
 
 
+def settings_of(names: Iterable[str]) -> dict[str, Any]:
+    """Settings of JAX as this process has them, those that its version knows.
+
+    Args:
+        names: which.
+    """
+    return {name: getattr(jax.config, name) for name in names if hasattr(jax.config, name)}
+
+
+def adopt(settings: Mapping[str, Any]) -> None:
+    """Takes settings of JAX over, those that the version here knows.
+
+    Args:
+        settings: by name.
+    """
+    for name, value in settings.items():
+        if hasattr(jax.config, name):
+            jax.config.update(name, value)
+
+
 class Worker:
     """A process that owns its devices.
 
@@ -80,17 +104,26 @@ class Worker:
         cpus: how many cores it has, each of them a device.
         accelerated: whether it has accelerators, which are its devices then.
         alone: whether it has these cores to itself; otherwise the system spreads processes over them.
+        settings: of JAX, as the process of the run has them; None where this one has them already.
 
     Attributes:
         signals: what has it stop between spans, a checkpoint kept.
     """
 
-    def __init__(self, name: str, cpus: int, accelerated: bool, alone: bool = True):
+    def __init__(
+        self,
+        name: str,
+        cpus: int,
+        accelerated: bool,
+        alone: bool = True,
+        settings: Mapping[str, Any] | None = None,
+    ):
         self.name, self.cores, self.signals = name, claim(cpus) if alone else [], Signals()
         # Before anything is unpickled: arrays among it would start JAX with other devices.
         jax.config.update("jax_num_cpu_devices", cpus)
         if not accelerated:
             jax.config.update("jax_platforms", "cpu")
+        adopt(settings or {})
         compilation.use_cache()
         self.programs = compilation.count_programs()
         self.prepared: dict[tuple[int, int, str], Prepared] = {}  # by devices, members per chunk and loop

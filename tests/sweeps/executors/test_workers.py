@@ -9,6 +9,7 @@ import sys
 from types import SimpleNamespace
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 from rich.console import Console
@@ -177,6 +178,28 @@ def test_no_core_has_two_workers(tmp_path):
     assert again == own
     for process in (second, third, fourth):
         process.communicate()
+
+
+HIRED = """
+import json, sys
+import jax
+from sweeps.executors.worker import Worker
+arguments, words = json.loads(sys.argv[1])
+Worker(*arguments, **words)
+print(jax.numpy.ones(1).dtype, jax.config.jax_default_matmul_precision)
+"""
+
+
+def test_a_worker_of_a_cluster_has_the_settings_of_jax_that_the_run_has():
+    pool = object.__new__(ray_cluster.RayPool)
+    pool.shape = {"num_cpus": 1, "num_gpus": 0, "resources": {}}
+    pool.actor = SimpleNamespace(remote=lambda *arguments, **words: (arguments, words))
+    with jax.enable_x64(True), jax.default_matmul_precision("float32"):
+        hired = pool.hire("worker-1")
+    done = subprocess.run(
+        [sys.executable, "-c", HIRED, json.dumps(hired)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "float64 float32\n"
 
 
 def test_more_cores_than_there_are_cannot_be_had(tmp_path):
