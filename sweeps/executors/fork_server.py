@@ -72,7 +72,8 @@ def serving() -> Iterator[ForkServer]:
     with mine, theirs:
         if jax_is_used() or threading.active_count() > 1:
             settings = settings_of((*SETTINGS, *CACHE))
-            path = os.pathsep.join(place or os.getcwd() for place in sys.path)
+            # Python itself passes over what is no string, such as a Path.
+            path = os.pathsep.join(place or os.getcwd() for place in sys.path if isinstance(place, str))
             # -P: modules of the folder that it runs in must not come before those that this process has.
             server = subprocess.Popen(
                 [sys.executable, "-P", "-m", "sweeps.executors.fork_server", str(theirs.fileno())],

@@ -119,6 +119,15 @@ def test_workers_import_what_this_process_does_whatever_folder_it_runs_in(tmp_pa
     assert (done.stdout, done.stderr) == ("[1.0, 2.0]\n", "")
 
 
+def test_what_is_no_string_on_the_path_is_passed_over(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [tmp_path, *sys.path])
+    assert jax_is_used()  # so that the server is a new process
+    with serving() as server:
+        connection, pid = server.fork()
+        assert alive(pid)
+        connection.close()
+
+
 @pytest.mark.durable
 def test_rounds_and_batches_of_a_search(tmp_path):
     study = clustered.study(steps=40)
