@@ -23,7 +23,7 @@ from sweeps.executors.worker import SETTINGS, Worker, adopt, settings_of
 from sweeps.host.devices import jax_is_used, limit_threads
 
 NUMBER = struct.Struct("q")
-CACHE = ("jax_compilation_cache_dir",)  # which is on this host
+CACHE = ("jax_compilation_cache_dir", "jax_enable_compilation_cache")  # which is on this host
 
 
 class ForkServer(NamedTuple):

@@ -28,6 +28,7 @@ from sweeps.executors.assignment import Assignment, Hand, Task
 from sweeps.executors.fork_server import serving
 from sweeps.executors.pool import Died, Failed
 from sweeps.executors.processes import Processes, ProcessPool, parse, ready
+from sweeps.executors.worker import adopt
 from sweeps.host import compilation, memory
 from sweeps.host.devices import cpu_cores, jax_is_used
 from sweeps.host.progress import Display
@@ -126,6 +127,18 @@ def test_what_is_no_string_on_the_path_is_passed_over(tmp_path, monkeypatch):
         connection, pid = server.fork()
         assert alive(pid)
         connection.close()
+
+
+def test_workers_keep_no_programs_where_the_cache_is_off(tmp_path):
+    off = {"jax_enable_compilation_cache": False, "jax_compilation_cache_dir": str(tmp_path / "cache")}
+    before = {name: getattr(jax.config, name) for name in off}
+    adopt(off)
+    try:
+        assert jax_is_used()  # so that the server is a new process
+        run(tmp_path / "run", plain.study(space={"seed": range(2)}))
+    finally:
+        adopt(before)
+    assert not list((tmp_path / "cache").glob("jit_*"))
 
 
 @pytest.mark.durable
