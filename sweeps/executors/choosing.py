@@ -21,7 +21,6 @@ from sweeps.executors.dispatcher import Crew
 from sweeps.executors.executor import Executor, Finished
 from sweeps.executors.gathering import gathered
 from sweeps.executors.inline import Alone
-from sweeps.executors.pool import Died, Failed
 from sweeps.executors.processes import Processes, ready
 from sweeps.host.devices import cpu_cores
 from sweeps.host.memory import free_ram
@@ -62,7 +61,6 @@ class Choosing:
                 executor = stack.enter_context(ready(Processes()))
                 crew = stack.enter_context(gathered(executor, alone.work))
                 plan = crew.plan(None, _alike(alone.prepared, crew.pool.room()))
-                _check_program(alone, crew)
                 share = _share(alone.prepared, crew)
                 _keep(alone.prepared, share)
                 if share <= FASTER:
@@ -162,21 +160,6 @@ def _alike(prepared: Prepared, workers: int) -> Plan:
     """What workers measure: the width and the loop that one device of this process runs, and no others."""
     largest, best = int(np.bincount(prepared.bench.population.groups).max()), prepared.choice.best
     return Plan(1, planning.balanced(largest, best.per_device, workers), best.loop)
-
-
-def _check_program(alone: Alone, crew: Crew) -> None:
-    """Raises a StudyError if a worker traces another program than this process.
-
-    It does where something in a module was changed after that had been imported.
-    """
-    worker, examined = crew.idle[-1].worker, alone.work.examined
-    try:
-        found = crew.pool.answer(crew.pool.call(worker, "digest"))
-    except (Died, Failed) as error:
-        found = error
-    if found != examined.digests["programs"][examined.group]:
-        said = found if isinstance(found, Exception) else "another"
-        raise StudyError(f"`the program is the same in a new process` must hold, but got {said}")
 
 
 def _share(prepared: Prepared, crew: Crew) -> float:

@@ -55,6 +55,7 @@ class Crew:
             pool.room(),
             pool.neighbours(),
             SECONDS_BY_WORKER * request.commits,
+            examined.digests["programs"] if isinstance(executor, Processes) else (),
         )
         self.job = pool.share(job)
         self.idle: list[Hand] = []

@@ -3,7 +3,7 @@
 import math
 import os
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ from sweeps.engine.commit import commit
 from sweeps.engine.failure import Failure, check_group, diagnose
 from sweeps.engine.plan import Examined, Plan, Prepared, prepare
 from sweeps.engine.training import Pace, Place, train
+from sweeps.errors import StudyError
 from sweeps.host import compilation
 from sweeps.host.cores import claim
 from sweeps.host.leads import Lead
@@ -46,6 +47,8 @@ class Job(NamedTuple):
         workers: how many workers there may be.
         neighbours: how many of them share the memory of one host.
         chunk_seconds: what a chunk takes beside its steps.
+        programs: the digests of the first groups' programs, which workers must have too; empty where they are
+            other devices, for which a model may be another program.
     """
 
     examined: Examined
@@ -58,6 +61,7 @@ class Job(NamedTuple):
     workers: int
     neighbours: int
     chunk_seconds: float
+    programs: Sequence[str | None] = ()
 
 
 class Outcome(NamedTuple):
@@ -128,6 +132,7 @@ class Worker:
         self.programs = compilation.count_programs()
         self.prepared: dict[tuple[int, int, str], Prepared] = {}  # by devices, members per chunk and loop
         self.pace = Pace()
+        self.same: set[int] = set()  # static groups whose program was compared
 
     def begin(self, job: Job) -> dict[str, Any]:
         """Takes the study, and says where it is.
@@ -143,11 +148,6 @@ class Worker:
             )
         return {"host": socket.gethostname(), "pid": os.getpid(), "devices": jax.local_device_count()}
 
-    def digest(self) -> str:
-        """The digest of the program of the group that stands for all, as this process traces it."""
-        study, population = self.job.examined.study, self.job.examined.population
-        return check_group(study, population, self.job.examined.group).digest
-
     def measure(self, members_per_chunk: int | None, began: Plan | None) -> tuple[Plan, tuple[int, int]]:
         """Plans on this worker's devices.
 
@@ -158,8 +158,13 @@ class Worker:
         Returns:
             The plan, in which chunks are timed; how many programs the worker has asked for, and how many of
             them the cache had.
+
+        Raises:
+            StudyError: its program is another here.
         """
         job = self.job
+        if (other := self._other_program(job.examined.group)) is not None:
+            raise StudyError(other)
         prepared = prepare(
             job.examined, job.root_seed, None, members_per_chunk,
             began=began, workers=job.workers, neighbours=job.neighbours, chunk_seconds=job.chunk_seconds,
@@ -191,6 +196,8 @@ class Worker:
             record.say(
                 {"chunk": chunk.name, "members": len(chunk.members), "step": chunk.after, "steps": chunk.stop}
             )
+            if (other := self._other_program(chunk.group)) is not None:
+                raise StudyError(f"`a worker trains what this process has traced` must hold, but got {other}")
             if not folder.exists():  # an earlier attempt may have come so far, and died before it said so
                 prepared = self._prepared(plan)
                 writer = Writer(self.directory, 60 * job.checkpoint_minutes)
@@ -205,6 +212,20 @@ class Worker:
             raise
         except Exception as error:  # whatever the user's own functions raise
             return Outcome(0, diagnose(error, job.examined.study, population, chunk.group))
+
+    def _other_program(self, group: int) -> str | None:
+        """What is said where this process traces another program than the process of the run; mostly None."""
+        wanted = self.job.programs[group] if group < len(self.job.programs) else None
+        if wanted is None or group in self.same:
+            return None
+        study, population = self.job.examined.study, self.job.examined.population
+        if check_group(study, population, group).digest != wanted:
+            return (
+                "another program: something in a module was changed after it had been imported, or is drawn "
+                "anew when it is; change the module itself, or leave executor out (--executor inline)"
+            )
+        self.same.add(group)
+        return None
 
     def _prepared(self, plan: Plan) -> Prepared:
         there = jax.local_device_count()

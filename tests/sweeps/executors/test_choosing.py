@@ -16,11 +16,9 @@ from sweeps.engine.chunks import Measurement
 from sweeps.engine.plan import Plan, examine, prepare
 from sweeps.errors import StudyError
 from sweeps.executors import choosing, inline, processes
-from sweeps.executors.assignment import Hand
 from sweeps.executors.choosing import Choosing, outlook, worth_measuring
 from sweeps.executors.dispatcher import Crew
 from sweeps.executors.executor import Work
-from sweeps.executors.pool import Failed
 from sweeps.executors.processes import Processes, going_on, in_processes, parse
 from sweeps.host.progress import Display
 from sweeps.host.signals import Signals
@@ -128,10 +126,10 @@ THEIRS = OURS._replace(devices=1)
 class Workers(Crew):
     """Two workers, as `Choosing` sees them, four of whose members take `seconds` for a step."""
 
-    def __init__(self, seconds, digest, fails):
+    def __init__(self, seconds, fails):
         self.common = Plan(1, 4, "scan", {"members_per_device": 4}, seconds, 0.1)
-        self.pool, self.idle, self.there = self, [Hand("worker-1", None)], True  # pyright: ignore
-        self.digest, self.fails, self.rested = digest, fails, False
+        self.pool, self.there = self, True  # pyright: ignore
+        self.fails, self.rested = fails, False
 
     def plan(self, members_per_chunk, began):
         assert members_per_chunk is None and began == Plan(1, 3, "scan")  # of nine members, evenly
@@ -144,14 +142,6 @@ class Workers(Crew):
 
     def room(self):
         return 2
-
-    def call(self, worker, method):
-        assert method == "digest"
-
-    def answer(self, call):
-        if isinstance(self.digest, Exception):
-            raise self.digest
-        return self.digest
 
 
 @pytest.fixture
@@ -168,10 +158,10 @@ def choose(monkeypatch, tmp_path):
     said = []
     monkeypatch.setattr(Display, "note", lambda self, line: said.append(line))
 
-    def choose(seconds, digest=None, fails=None):
+    def choose(seconds, fails=None):
         study = plain.study()
         examined = examine(study, asked(study).population)
-        workers = Workers(seconds, digest or examined.digests["programs"][0], fails)
+        workers = Workers(seconds, fails)
 
         @contextlib.contextmanager
         def gathered(*arguments):
@@ -216,14 +206,6 @@ def test_a_run_that_goes_on_chooses_nothing(choose):
     chosen, _, _, _ = choose(0.5)
     assert chosen.plan(None, Plan(2, 8, "scan")) is OURS
     assert chosen.plan(None, None) is THEIRS
-
-
-@pytest.mark.parametrize("digest", ["of another program", Failed("NameError: no such model")])
-def test_workers_that_trace_another_program_are_not_taken(digest, choose, known):
-    chosen, workers, said, _ = choose(0.5, digest)
-    assert chosen.plan(None, None) is OURS and chosen.trainer is chosen.alone
-    assert not workers.there and [each.processes for each in known.values()] == [None]
-    assert len(said) == 1 and "`the program is the same in a new process` must hold" in said[0]
 
 
 def test_workers_that_cannot_plan_are_done_without(choose):

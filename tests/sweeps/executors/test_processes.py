@@ -4,6 +4,7 @@ The long ones, `pytest -m durable`, take about 3 minutes.
 """
 
 import dataclasses
+import importlib
 import os
 import signal
 import subprocess
@@ -118,6 +119,30 @@ def test_workers_import_what_this_process_does_whatever_folder_it_runs_in(tmp_pa
         check=False,
     )  # fmt: skip
     assert (done.stdout, done.stderr) == ("[1.0, 2.0]\n", "")
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ([4, 8], "`a worker can plan the study` must hold, but got another program: something in a module"),
+        ([8], "`a worker trains what this process has traced` must hold, but got another program: "),
+    ],
+)
+def test_a_module_that_was_changed_after_its_import_is_noticed(changed, message, tmp_path, monkeypatch):
+    study = plain.study(steps=2, space={"width": [4, 8], "seed": range(2)})
+    name = f"scaled_{len(changed)}"
+    (tmp_path / f"{name}.py").write_text(
+        "from tests.sweeps import plain\n"
+        "CHANGED = []\n"
+        "def init(config, key):\n"
+        "    state = plain.init(config, key)\n"
+        "    return {**state, 'bias': 3 * state['bias']} if config.width in CHANGED else state\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    scaled = importlib.import_module(name)
+    monkeypatch.setattr(scaled, "CHANGED", changed)
+    with pytest.raises(StudyError, match=message):
+        run(tmp_path / "run", dataclasses.replace(study, trial=study.trial._replace(init=scaled.init)))
 
 
 def test_what_is_no_string_on_the_path_is_passed_over(tmp_path, monkeypatch):
