@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
-from sweeps.errors import StudyError
+from sweeps.engine.failure import describe
 from sweeps.executors.worker import SETTINGS, Worker, adopt, settings_of
 from sweeps.host.devices import jax_is_used, limit_threads
 
@@ -170,10 +170,8 @@ def attend(connection: Connection) -> None:
             found = True, getattr(worker, method)(*values.values())
         except SystemExit:  # it was asked to end, and has kept what it had
             break
-        except StudyError as error:  # whose message needs no name before it
-            found = False, str(error)
         except Exception as error:  # whatever the user's own functions raise
-            found = False, traceback.format_exception_only(error)[-1].strip().splitlines()[0]
+            found = False, describe(error).error
         with contextlib.suppress(OSError):  # nobody may be waiting any more
             connection.send_bytes(pickle.dumps(found))
     sys.stdout.flush()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sweeps.engine.failure import describe
 from sweeps.errors import StudyError, imported
 from sweeps.executors.pool import Died, Failed
 from sweeps.executors.shipping import pack, shipment
@@ -241,7 +242,7 @@ class RayPool:
         except self.ray.exceptions.OutOfMemoryError as error:
             raise Died(_cause(error), memory=True) from error
         except Exception as error:  # what unpickling the study raises is the study's own
-            raise Failed(_last_line(error)) from error
+            raise Failed(_said(error)) from error
 
     def dismiss(self, worker: Any) -> None:
         """Ends a worker at once."""
@@ -306,8 +307,11 @@ def _nodes(package: Any) -> list[dict[str, float]]:
     return [node["Resources"] for node in package.nodes() if node["Alive"]]
 
 
-def _last_line(error: Exception) -> str:
-    """What the worker's own exception said, without the frames around it."""
+def _said(error: Exception) -> str:
+    """What the worker's own exception said, in one line, without the frames around it."""
+    cause = getattr(error, "cause", None)  # which may not travel; then there is its text alone
+    if isinstance(cause, Exception):
+        return describe(cause).error
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
 

@@ -121,6 +121,20 @@ def test_workers_import_what_this_process_does_whatever_folder_it_runs_in(tmp_pa
     assert (done.stdout, done.stderr) == ("[1.0, 2.0]\n", "")
 
 
+def test_what_only_workers_fail_at_is_said_in_its_own_words(tmp_path):
+    driver = os.getpid()
+
+    def init(config, key):
+        if os.getpid() != driver:
+            raise ValueError("no such file here\nbut elsewhere")
+        return plain.init(config, key)
+
+    study = dataclasses.replace(plain.study(), trial=plain.trial._replace(init=init))
+    message = "^`a worker can plan the study` must hold, but got ValueError: no such file here$"
+    with pytest.raises(StudyError, match=message):
+        run(tmp_path / "run", study)
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [

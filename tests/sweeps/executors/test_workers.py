@@ -18,7 +18,7 @@ import sweeps
 from sweeps.cli.main import main
 from sweeps.engine.chunks import Chunk
 from sweeps.executors import ray_cluster
-from sweeps.executors.pool import Died
+from sweeps.executors.pool import Died, Failed
 from sweeps.executors.processes import parse
 from sweeps.host.cores import claim
 from sweeps.host.progress import Display, Running
@@ -178,6 +178,20 @@ def test_no_core_has_two_workers(tmp_path):
     assert again == own
     for process in (second, third, fourth):
         process.communicate()
+
+
+def test_what_a_task_of_ray_raised_is_said_without_what_jax_adds_to_it():
+    class RayTaskError(Exception):
+        cause = ValueError("no such file here")
+
+    def get(call):
+        raise RayTaskError("Traceback\nValueError: no such file here\nSet JAX_TRACEBACK_FILTERING=off")
+
+    other = type("Other", (Exception,), {})
+    known = SimpleNamespace(RayActorError=other, OutOfMemoryError=other)
+    pool: Any = SimpleNamespace(ray=SimpleNamespace(get=get, exceptions=known))
+    with pytest.raises(Failed, match="^ValueError: no such file here$"):
+        ray_cluster.RayPool.answer(pool, None)
 
 
 HIRED = """
