@@ -174,12 +174,17 @@ def attend(connection: Connection) -> None:
             found = False, describe(error).error
         with contextlib.suppress(OSError):  # nobody may be waiting any more
             connection.send_bytes(pickle.dumps(found))
-    sys.stdout.flush()
+    _flush()
     os._exit(0)
 
 
+def _flush() -> None:
+    if sys.stdout is not None:  # as it is where a service was started with it closed
+        sys.stdout.flush()
+
+
 def _fork() -> int:
-    sys.stdout.flush()  # or what waits to be written would be written by both
+    _flush()  # or what waits to be written would be written by both
     with warnings.catch_warnings():
         # There may be threads, of libraries that see to it that forks are safe; JAX has none here.
         warnings.simplefilter("ignore", DeprecationWarning)

@@ -273,6 +273,25 @@ def test_a_worker_does_as_it_is_told_and_says_how_it_ended():
         assert executor.server.ended(second.pid) == "ended with status 0"
 
 
+WITHOUT_OUTPUT = """
+import sys
+sys.stdout = None  # as it is where a service was started with it closed
+from sweeps.executors.fork_server import serving
+with serving() as server:  # a copy of this process
+    connection, pid = server.fork()
+    connection.send_bytes(b"worker-1")
+    connection.send_bytes(b"")  # it is asked to end
+    print(server.ended(pid), file=sys.stderr)
+"""
+
+
+def test_workers_begin_and_end_without_standard_output():
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_OUTPUT], env=ENVIRONMENT, capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("", "ended with status 0\n")
+
+
 def test_workers_end_with_the_block():
     with serving() as server:
         connection, pid = server.fork()
