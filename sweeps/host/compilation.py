@@ -36,6 +36,16 @@ class Programs:
         return f"programs: {self.hits} read from the compilation cache, {fresh} compiled"
 
 
+def cache_folder() -> Path | None:
+    """This package's part of the user's cache folder; None of a user who has no home."""
+    if chosen := os.environ.get("XDG_CACHE_HOME"):
+        return Path(chosen) / "lrelu-jax"
+    try:
+        return Path.home() / ".cache" / "lrelu-jax"
+    except RuntimeError:  # a container's user often is in no list, and HOME not set
+        return None
+
+
 def use_cache() -> None:
     """Turns the persistent compilation cache on, in the user's cache folder if no other was chosen.
 
@@ -45,11 +55,14 @@ def use_cache() -> None:
     if not getattr(jax.config, "jax_enable_compilation_cache", True):
         return
     if not getattr(jax.config, "jax_compilation_cache_dir", None):
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lrelu-jax" / "xla"
+        folder = cache_folder()
+        if folder is None:
+            return  # programs are compiled anew in each process, no more
+        folder /= "xla"
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError:
-            return  # programs are compiled anew in each process, no more
+            return
         jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 

@@ -7,6 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from sweeps.host.compilation import cache_folder
 from sweeps.host.devices import cpu_cores
 
 PATIENCE_SECONDS = 30.0  # for a worker that is just ending
@@ -50,9 +51,9 @@ def claim(count: int, folder: Path | None = None, patience: float | int = PATIEN
 def _places() -> list[Path]:
     """Where a folder of this user's may be; homes are often shared between hosts, so that names one."""
     runtime = os.environ.get("XDG_RUNTIME_DIR")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    home = cache / "lrelu-jax" / socket.gethostname()
-    return [*([Path(runtime)] if runtime else []), home, Path(tempfile.gettempdir())]
+    cache = cache_folder()
+    own = [] if cache is None else [cache / socket.gethostname()]
+    return [*([Path(runtime)] if runtime else []), *own, Path(tempfile.gettempdir())]
 
 
 def _own_folder(places: list[Path]) -> Path | None:

@@ -28,3 +28,28 @@ def test_programs_from_the_cache_are_told_from_those_compiled(tmp_path):
     assert int(second[0]) == int(first[1]) and second[1] == "0"
     assert second[2] == f"programs: {second[0]} read from the compilation cache, 0 compiled"
     assert any((tmp_path / "lrelu-jax" / "xla").iterdir())
+
+
+HOMELESS = """
+import os, pwd
+
+def unknown(uid):
+    raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+pwd.getpwuid = unknown
+from sweeps.host.compilation import use_cache
+from sweeps.host.cores import claim
+import jax
+use_cache()
+print(jax.config.jax_compilation_cache_dir, len(claim(1)) <= 1)
+"""
+
+
+def test_a_user_without_a_home_has_no_cache(tmp_path):
+    left_out = ("HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR", "JAX_COMPILATION_CACHE_DIR")
+    environment = {name: value for name, value in os.environ.items() if name not in left_out}
+    done = subprocess.run(
+        [sys.executable, "-c", HOMELESS], env=environment | {"TMPDIR": str(tmp_path)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("None True\n", "")
