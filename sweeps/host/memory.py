@@ -1,9 +1,18 @@
 """How much memory the devices have left."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from sweeps.host.cgroups import own, read
+
 MEMORY_SHARE = 0.9  # of an accelerator's memory; the rest is for what the allocator cannot use
+# What a cgroup may take and has taken, and, in `memory.stat`, how much of that the kernel gives back when it
+# is asked for: files that were read, a data set for one.
+LIMITS = (
+    ("memory.max", "memory.current", "inactive_file"),
+    ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
 
 
 def available_bytes(mesh: Any, neighbours: int = 1) -> float:
@@ -26,22 +35,19 @@ def free_ram(root: Path = Path("/")) -> float:
         root: where `proc` and `sys` are.
     """
     limits = [float("inf")]
-    for line in _read(root / "proc/meminfo").splitlines():
+    for line in read(root / "proc/meminfo").splitlines():
         if line.startswith("MemAvailable:"):
             limits.append(float(line.split()[1]) * 1024)
-    for limit, used in (
-        ("sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory.current"),
-        ("sys/fs/cgroup/memory/memory.limit_in_bytes", "sys/fs/cgroup/memory/memory.usage_in_bytes"),
-    ):
-        most, taken = _read(root / limit).strip(), _read(root / used).strip()
-        if most.isdigit() and taken.isdigit():
-            limits.append(float(int(most) - int(taken)))
+    limits += [left for folder in own("memory", root) for left in _left(folder)]
     found = min(limits)
     return found if found < float("inf") else 4 * 2**30  # a system that says nothing is taken to be small
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:
-        return ""
+def _left(folder: Path) -> Iterator[float]:
+    """What a cgroup leaves, by the files of either version; nothing where it has no limit."""
+    for limit, used, unused in LIMITS:
+        most, taken = read(folder / limit).strip(), read(folder / used).strip()
+        if most.isdigit() and taken.isdigit():
+            lines = [line.partition(" ") for line in read(folder / "memory.stat").splitlines()]
+            files = [int(count) for name, _, count in lines if name == unused and count.isdigit()]
+            yield float(int(most) - int(taken) + sum(files))
