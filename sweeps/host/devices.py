@@ -7,6 +7,8 @@ from pathlib import Path
 
 import jax
 
+from sweeps.host.cgroups import own, read
+
 THREADS = (
     "PJRT_NPROC",
     "NPROC",
@@ -74,14 +76,19 @@ def use_cpu_cores() -> int:
     return cores
 
 
-def _cgroup_cores(root: Path = Path("/sys/fs/cgroup")) -> float:
+def _cgroup_cores(root: Path = Path("/")) -> float:
+    """The least that the groups leave which this process is in; infinity where none has a limit."""
+    return min((_quota(folder) for folder in own("cpu", root)), default=math.inf)
+
+
+def _quota(folder: Path) -> float:
     try:
-        quota, period = (root / "cpu.max").read_text().split()
+        quota, period = read(folder / "cpu.max").split()
         return math.inf if quota == "max" else int(quota) / int(period)
-    except (OSError, ValueError):
+    except (ValueError, ZeroDivisionError):
         pass
     try:  # the first version of cgroups
-        quota = int((root / "cpu/cpu.cfs_quota_us").read_text())
-        return quota / int((root / "cpu/cpu.cfs_period_us").read_text()) if quota > 0 else math.inf
-    except (OSError, ValueError, ZeroDivisionError):
+        quota = int(read(folder / "cpu.cfs_quota_us"))
+        return quota / int(read(folder / "cpu.cfs_period_us")) if quota > 0 else math.inf
+    except (ValueError, ZeroDivisionError):
         return math.inf

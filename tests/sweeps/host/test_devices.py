@@ -64,12 +64,19 @@ print(sum("XLAEigen" in name for name in names))
         ({"cpu/cpu.cfs_quota_us": "300000", "cpu/cpu.cfs_period_us": "100000"}, 3.0),
         ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, float("inf")),
         ({"cpu.max": "damaged"}, float("inf")),
+        # A service of systemd's, which has no more than what is around it leaves.
+        ({"a.slice/cpu.max": "150000 100000", "a.slice/b.service/cpu.max": "400000 100000"}, 1.5),
+        ({"cpu.max": "max 100000", "a.slice/b.service/cpu.max": "100000 100000"}, 1.0),
+        ({"cpu/a.slice/b.service/cpu.cfs_quota_us": "200000",
+          "cpu/a.slice/b.service/cpu.cfs_period_us": "100000"}, 2.0),
         ({}, float("inf")),
     ],
-)
+)  # fmt: skip
 def test_the_limit_of_a_cgroup(files, expected, tmp_path):
-    (tmp_path / "cpu").mkdir()
+    groups = "4:cpu,cpuacct:/a.slice/b.service\n0::/a.slice/b.service\n"
+    files = {f"sys/fs/cgroup/{name}": text for name, text in files.items()} | {"proc/self/cgroup": groups}
     for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     assert devices._cgroup_cores(tmp_path) == expected
 
