@@ -171,12 +171,11 @@ class Crew:
             self._false_start(hand, error)
         except Failed as error:
             said = str(error)
-            missing = "ModuleNotFoundError" in said or "ImportError" in said
-            hint = (
-                "; install it there, or name it in sweeps.ray(runtime_env=...)"
-                if missing
-                else "; run directory and study must be within reach of every worker"
-            )
+            hint = "; run directory and study must be within reach of every worker"
+            if isinstance(self.executor, Processes):
+                hint = "; leave executor out (--executor inline), which trains in this process"
+            elif "ModuleNotFoundError" in said or "ImportError" in said:
+                hint = "; install it there, or name it in sweeps.ray(runtime_env=...)"
             raise StudyError(f"`a worker can take the study` must hold, but got {said}{hint}") from error
 
     def _hear(self, reference: Any, hand: Hand) -> None:

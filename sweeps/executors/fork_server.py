@@ -32,9 +32,11 @@ class ForkServer(NamedTuple):
 
     Attributes:
         control: a socket, whose end is the server's.
+        copied: whether it, and so each worker, began as a copy of this process, with the modules it had.
     """
 
     control: socket.socket
+    copied: bool = False
 
     def fork(self) -> tuple[Connection, int]:
         """A new worker: what connects to it, and its process id."""
@@ -71,7 +73,8 @@ def serving() -> Iterator[ForkServer]:
     """
     mine, theirs = socket.socketpair()
     with mine, theirs:
-        if jax_is_used() or threading.active_count() > 1:
+        copied = not jax_is_used() and threading.active_count() == 1
+        if not copied:
             settings = settings_of((*SETTINGS, *CACHE))
             # Python itself passes over what is no string, such as a Path.
             path = os.pathsep.join(place or os.getcwd() for place in sys.path if isinstance(place, str))
@@ -93,7 +96,7 @@ def serving() -> Iterator[ForkServer]:
             end = lambda: os.waitpid(pid, 0)  # noqa: E731
         theirs.close()
         try:
-            yield ForkServer(mine)
+            yield ForkServer(mine, copied)
         finally:
             mine.close()
             end()

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from sweeps.errors import StudyError, unknown
 from sweeps.executors.fork_server import ForkServer, serving
+from sweeps.executors.pickling import not_found_again, pickled
 from sweeps.executors.pool import Died, Failed
 from sweeps.executors.ray_cluster import Ray, ray
 from sweeps.host.devices import cpu_cores
@@ -74,6 +75,9 @@ class ProcessPool:
     def __init__(self, executor: Processes):
         assert executor.server is not None  # the run has begun
         self.server, self.keys = executor.server, itertools.count()
+        self.whole = (
+            [] if self.server.copied else list(not_found_again())
+        )  # which copies of this process have
 
     def room(self) -> int:
         """One worker for each core that this process may use."""
@@ -96,10 +100,8 @@ class ProcessPool:
 
     def share(self, value: Any) -> Shared:
         """Pickles a value once, however many workers it goes to."""
-        import cloudpickle  # functions that are in no module, as studies are full of, travel whole
-
         try:
-            return Shared(next(self.keys), cloudpickle.dumps(value))
+            return Shared(next(self.keys), pickled(value, self.whole))
         except Exception as error:  # whatever the user's own objects raise
             raise StudyError(
                 f"`the study can be pickled` must hold for workers that are processes, but got {error}; "

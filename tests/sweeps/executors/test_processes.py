@@ -215,6 +215,13 @@ class Deadly:
         return os._exit, (3,)
 
 
+class Missing:
+    """What asks for a module that is nowhere when it is unpickled."""
+
+    def __reduce__(self):
+        return importlib.import_module, ("no_such_module",)
+
+
 def holding(thing) -> sweeps.Study:
     study = tiny_networks.study(10)
 
@@ -236,6 +243,12 @@ def test_workers_that_die_as_they_begin_are_given_up(tmp_path):
     with pytest.raises(sweeps.StudyError, match=message):
         run(tmp_path / "run", holding(Deadly()))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_study_that_workers_cannot_take_is_told_what_to_do(tmp_path):
+    message = "got ModuleNotFoundError: No module named 'no_such_module'; leave executor out"
+    with pytest.raises(sweeps.StudyError, match=message):
+        run(tmp_path / "run", holding(Missing()))
 
 
 def test_an_executor_has_no_devices_of_the_caller(tmp_path):
