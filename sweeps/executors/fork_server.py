@@ -20,6 +20,7 @@ from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
 from sweeps.engine.failure import describe
+from sweeps.errors import StudyError
 from sweeps.executors.worker import SETTINGS, Worker, adopt, settings_of
 from sweeps.host.devices import jax_is_used, limit_threads
 
@@ -39,20 +40,32 @@ class ForkServer(NamedTuple):
     copied: bool = False
 
     def fork(self) -> tuple[Connection, int]:
-        """A new worker: what connects to it, and its process id."""
+        """A new worker: what connects to it, and its process id.
+
+        Raises:
+            StudyError: the server is gone.
+        """
         mine, theirs = socket.socketpair()
-        with theirs:
-            socket.send_fds(self.control, [b"fork"], [theirs.fileno()])
-        return Connection(mine.detach()), self._number()
+        with contextlib.ExitStack() as last:
+            last.callback(mine.close)
+            with theirs, _there():
+                socket.send_fds(self.control, [b"fork"], [theirs.fileno()])
+                pid = self._number()
+            last.pop_all()
+        return Connection(mine.detach()), pid
 
     def ended(self, pid: int) -> str:
         """How a worker ended, once it has.
 
         Args:
             pid: its process id.
+
+        Raises:
+            StudyError: the server is gone.
         """
-        self.control.sendall(NUMBER.pack(pid))
-        status = self._number()
+        with _there():
+            self.control.sendall(NUMBER.pack(pid))
+            status = self._number()
         if status < 0:
             return f"was killed by {signal.Signals(-status).name}"
         return f"ended with status {status}"
@@ -60,8 +73,24 @@ class ForkServer(NamedTuple):
     def _number(self) -> int:
         received = self.control.recv(NUMBER.size, socket.MSG_WAITALL)
         if len(received) < NUMBER.size:
-            raise ConnectionError("the process that workers are forked off has ended")
+            raise ConnectionError("nothing came")
         return NUMBER.unpack(received)[0]
+
+
+@contextlib.contextmanager
+def _there() -> Iterator[None]:
+    """Says that the server is gone, which no reader of an error about a pipe would think of.
+
+    Raises:
+        StudyError: it is.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise StudyError(
+            f"`the process that workers are forked off is there` must hold, but it has ended ({error}); "
+            f"something killed it, and `sweeps resume` goes on"
+        ) from error
 
 
 @contextlib.contextmanager

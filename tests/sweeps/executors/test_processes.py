@@ -7,6 +7,7 @@ import dataclasses
 import importlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -26,7 +27,7 @@ from sweeps.engine.program import make_mesh
 from sweeps.errors import StudyError
 from sweeps.executors import dispatcher
 from sweeps.executors.assignment import Assignment, Hand, Task
-from sweeps.executors.fork_server import serving
+from sweeps.executors.fork_server import ForkServer, serving
 from sweeps.executors.pool import Died, Failed
 from sweeps.executors.processes import Processes, ProcessPool, parse, ready
 from sweeps.executors.worker import adopt
@@ -289,7 +290,7 @@ def test_a_worker_does_as_it_is_told_and_says_how_it_ended():
 WITHOUT_OUTPUT = """
 import sys
 sys.stdout = None  # as it is where a service was started with it closed
-from sweeps.executors.fork_server import serving
+from sweeps.executors.fork_server import ForkServer, serving
 with serving() as server:  # a copy of this process
     connection, pid = server.fork()
     connection.send_bytes(b"worker-1")
@@ -303,6 +304,17 @@ def test_workers_begin_and_end_without_standard_output():
         [sys.executable, "-c", WITHOUT_OUTPUT], env=ENVIRONMENT, capture_output=True, text=True, check=False
     )
     assert (done.stdout, done.stderr) == ("", "ended with status 0\n")
+
+
+def test_a_server_that_was_killed_is_said():
+    mine, theirs = socket.socketpair()
+    theirs.close()
+    with mine:
+        for ask in (ForkServer(mine).fork, lambda: ForkServer(mine).ended(1)):
+            with pytest.raises(
+                StudyError, match="workers are forked off is there` must hold, but it has ended"
+            ):
+                ask()
 
 
 def test_workers_end_with_the_block():
