@@ -61,6 +61,10 @@ class Choosing:
                 executor = stack.enter_context(ready(Processes()))
                 crew = stack.enter_context(gathered(executor, alone.work))
                 plan = crew.plan(None, _alike(alone.prepared, crew.pool.room()))
+                if math.isnan(plan.seconds_per_step):
+                    raise StudyError(
+                        f"{plan.members_per_chunk} members at once need more memory than there is"
+                    )
                 share = _share(alone.prepared, crew)
                 _keep(alone.prepared, share)
                 if share <= FASTER:

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import math
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -290,6 +291,8 @@ class Crew:
             return SILENCE
         assert self.common is not None  # it was planned
         expected = self.common.compile_seconds + chunk.steps * self.common.seconds_per_step
+        if math.isnan(expected):  # it could not be timed
+            return SILENCE
         return LEAST_LIMIT + LIMIT_FACTOR * expected
 
     def _dismiss(self, hand: Hand) -> None:

@@ -12,7 +12,7 @@ import jax
 from sweeps.engine import autotune
 from sweeps.engine.chunks import Chunk
 from sweeps.engine.commit import commit
-from sweeps.engine.failure import Failure, check_group, diagnose
+from sweeps.engine.failure import Failure, check_group, describe, diagnose
 from sweeps.engine.plan import Examined, Plan, Prepared, prepare
 from sweeps.engine.training import Pace, Place, train
 from sweeps.errors import StudyError
@@ -156,8 +156,8 @@ class Worker:
             began: how the run began, if it goes on.
 
         Returns:
-            The plan, in which chunks are timed; how many programs the worker has asked for, and how many of
-            them the cache had.
+            The plan, in which chunks are timed unless they need more memory than there is; how many programs
+            the worker has asked for, and how many of them the cache had.
 
         Raises:
             StudyError: its program is another here.
@@ -172,7 +172,11 @@ class Worker:
         plan, best = prepared.plan, prepared.choice.best
         self.prepared[plan[:3]] = prepared
         if not prepared.choice.measurements:
-            best = autotune.measure(prepared.bench, plan.loop, best.per_device, math.inf)
+            try:
+                best = autotune.measure(prepared.bench, plan.loop, best.per_device, math.inf)
+            except jax.errors.JaxRuntimeError as error:
+                if not describe(error).memory:  # otherwise chunks are halved when they are trained
+                    raise
         seconds = {"seconds_per_step": best.seconds_per_step, "compile_seconds": best.compile_seconds}
         return plan._replace(**seconds), self.programs.taken()
 

@@ -120,22 +120,22 @@ def test_what_processes_would_not_do_better_or_not_the_same_stays_here(change, m
 
 
 OURS = Plan(2, 8, "scan")
-THEIRS = OURS._replace(devices=1)
+THEIRS = OURS._replace(devices=1, seconds_per_step=1.0)
 
 
 class Workers(Crew):
     """Two workers, as `Choosing` sees them, four of whose members take `seconds` for a step."""
 
-    def __init__(self, seconds, fails):
+    def __init__(self, seconds, fails, planned):
         self.common = Plan(1, 4, "scan", {"members_per_device": 4}, seconds, 0.1)
         self.pool, self.there = self, True  # pyright: ignore
-        self.fails, self.rested = fails, False
+        self.fails, self.planned, self.rested = fails, planned, False
 
     def plan(self, members_per_chunk, began):
         assert members_per_chunk is None and began == Plan(1, 3, "scan")  # of nine members, evenly
         if self.fails is not None:
             raise self.fails
-        return THEIRS
+        return self.planned
 
     def rest(self):
         self.rested = True
@@ -158,10 +158,10 @@ def choose(monkeypatch, tmp_path):
     said = []
     monkeypatch.setattr(Display, "note", lambda self, line: said.append(line))
 
-    def choose(seconds, fails=None):
+    def choose(seconds, fails=None, planned=THEIRS):
         study = plain.study()
         examined = examine(study, asked(study).population)
-        workers = Workers(seconds, fails)
+        workers = Workers(seconds, fails, planned)
 
         @contextlib.contextmanager
         def gathered(*arguments):
@@ -214,6 +214,12 @@ def test_workers_that_cannot_plan_are_done_without(choose):
     assert said == [
         "all is trained in this process, since workers cannot: `workers start` must hold, but got none"
     ]
+
+
+def test_workers_without_memory_for_as_many_members_are_done_without(choose):
+    chosen, workers, said, _ = choose(0.5, planned=THEIRS._replace(seconds_per_step=math.nan))
+    assert chosen.plan(None, None) is OURS and chosen.trainer is chosen.alone and not workers.there
+    assert len(said) == 1 and said[0].endswith(": 8 members at once need more memory than there is")
 
 
 def test_a_plan_says_what_a_run_will_do(monkeypatch, known):

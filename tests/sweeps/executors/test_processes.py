@@ -427,6 +427,8 @@ def test_how_long_a_worker_may_be_silent():
     crew.executor, crew.common = Processes(), Plan(1, 4, "scan", {}, 3.0, 7.0)
     assert crew._limit(chunk, evaluating=False) == 60 + 10 * (7 + 20 * 3)
     assert crew._limit(chunk, evaluating=True) == 1800
+    crew.common = Plan(1, 4, "scan")
+    assert crew._limit(chunk, evaluating=False) == 1800  # it could not be timed
     crew.executor = Processes(time_limit=8)
     assert crew._limit(chunk, evaluating=False) == crew._limit(chunk, evaluating=True) == 8
 

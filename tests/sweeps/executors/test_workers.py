@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -16,12 +17,18 @@ from rich.console import Console
 
 import sweeps
 from sweeps.cli.main import main
+from sweeps.engine import autotune
 from sweeps.engine.chunks import Chunk
+from sweeps.engine.plan import examine
 from sweeps.executors import ray_cluster
 from sweeps.executors.pool import Died, Failed
 from sweeps.executors.processes import parse
+from sweeps.executors.worker import Job, Worker
+from sweeps.host.compilation import Programs
 from sweeps.host.cores import claim
 from sweeps.host.progress import Display, Running
+from sweeps.members.request import make_request
+from sweeps.members.sampling import Sampling
 from sweeps.store import chunks as store
 from sweeps.store import heartbeats
 from sweeps.store.heartbeats import Record, Superseded
@@ -192,6 +199,31 @@ def test_what_a_task_of_ray_raised_is_said_without_what_jax_adds_to_it():
     pool: Any = SimpleNamespace(ray=SimpleNamespace(get=get, exceptions=known))
     with pytest.raises(Failed, match="^ValueError: no such file here$"):
         ray_cluster.RayPool.answer(pool, None)
+
+
+@pytest.mark.parametrize(
+    ("said", "timed"),
+    [("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.", True), ("INTERNAL: no", False)],
+)
+def test_a_width_that_does_not_fit_is_planned_all_the_same_and_halved_when_it_is_trained(
+    said, timed, tmp_path, monkeypatch
+):
+    def measure(*arguments):
+        raise jax.errors.JaxRuntimeError(said)
+
+    study = plain.study()
+    asked = make_request(study, Sampling("grid", None, 0), None, name="plain")
+    examined = examine(study, asked.population)
+    monkeypatch.setattr(autotune, "measure", measure)
+    worker = object.__new__(Worker)
+    worker.job = Job(examined, str(tmp_path), 0, 0, False, 2, {}, 2, 2, 0.1)
+    worker.prepared, worker.same, worker.programs = {}, set(), Programs()
+    if timed:
+        plan, _ = worker.measure(4, None)
+        assert plan.members_per_chunk == 4 and math.isnan(plan.seconds_per_step)
+    else:
+        with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"):
+            worker.measure(4, None)
 
 
 HIRED = """
