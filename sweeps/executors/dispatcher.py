@@ -167,9 +167,10 @@ class Crew:
         try:
             self.pool.answer(reference)
             self.idle.append(hand)
-            self.false_starts = 0
+            if self.common is not None:  # otherwise it has yet to plan
+                self.false_starts = 0
         except Died as error:
-            self._false_start(hand, error)
+            self._false_start(hand, "as soon as they start", error)
         except Failed as error:
             said = str(error)
             hint = "; run directory and study must be within reach of every worker"
@@ -186,8 +187,10 @@ class Crew:
             count_elsewhere(programs)
             self.common = self.common or plan._replace(failures=self.failures)
             self.idle.append(hand)
+            self.false_starts = 0
         except Died as error:
-            self._false_start(hand, error)
+            cure = "; if that is for want of memory, a smaller members_per_chunk needs less"
+            self._false_start(hand, "while they plan", error, cure)
         except Failed as error:
             raise StudyError(f"`a worker can plan the study` must hold, but got {error}") from error
 
@@ -204,13 +207,11 @@ class Crew:
                         f"wait for something?"
                     )
 
-    def _false_start(self, hand: Hand, error: Exception) -> None:
+    def _false_start(self, hand: Hand, when: str, error: Died, cure: str = "") -> None:
         self.false_starts += 1
         self._dismiss(hand)
         if self.false_starts >= FALSE_STARTS:
-            raise StudyError(
-                f"Workers die as soon as they start, {self.false_starts} in a row: {error}"
-            ) from error
+            raise StudyError(f"Workers die {when}, {self.false_starts} in a row: {error}{cure}") from error
 
     def _outcome(self, reference: Any, assignment: Assignment) -> Outcome:
         """What became of a task that has ended."""

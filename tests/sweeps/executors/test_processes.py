@@ -246,6 +246,21 @@ def test_workers_that_die_as_they_begin_are_given_up(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_workers_that_die_as_they_plan_are_given_up(tmp_path):
+    driver = os.getpid()
+
+    def init(config, key):
+        if os.getpid() != driver:
+            os.kill(os.getpid(), signal.SIGKILL)  # as the system does where memory is short
+        return plain.init(config, key)
+
+    study = dataclasses.replace(plain.study(), trial=plain.trial._replace(init=init))
+    message = "Workers die while they plan, 5 in a row: .*SIGKILL; if that is for want of memory, a smaller"
+    with pytest.raises(sweeps.StudyError, match=message):
+        run(tmp_path / "run", study)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_study_that_workers_cannot_take_is_told_what_to_do(tmp_path):
     message = "got ModuleNotFoundError: No module named 'no_such_module'; leave executor out"
     with pytest.raises(sweeps.StudyError, match=message):
