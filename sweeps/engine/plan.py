@@ -20,6 +20,7 @@ from sweeps.engine.failure import Failure, check_group, describe
 from sweeps.engine.noticing import Notice, noticing
 from sweeps.engine.tracing import where
 from sweeps.errors import StudyError
+from sweeps.host.devices import check_devices
 from sweeps.members.folds import training_size
 from sweeps.members.population import Population, pinned
 from sweeps.store import manifest
@@ -102,9 +103,10 @@ def examine(study: Study, population: Population, most: int = CHECKED_GROUPS) ->
         most: how many static groups are checked; more until there is one that can be built.
 
     Raises:
-        StudyError: no group can be built: a function of the trial cannot be used, or the metric is not among
-            those it reports.
+        StudyError: JAX has no devices, or no group can be built: a function of the trial cannot be used, or
+            the metric is not among those it reports.
     """
+    check_devices()  # or their lack would be said of the functions that are traced
     check_data(study, population.membership)
     data = study.trial.data
     if data is not None and (train := peekable(data.train)) is not data.train:

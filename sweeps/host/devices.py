@@ -4,9 +4,11 @@ import math
 import os
 import warnings
 from pathlib import Path
+from typing import Any
 
 import jax
 
+from sweeps.errors import StudyError
 from sweeps.host.cgroups import own, read
 
 THREADS = (
@@ -43,6 +45,25 @@ def jax_is_used() -> bool:
         return True
     jax.config.update("jax_num_cpu_devices", before)
     return False
+
+
+def check_devices() -> None:
+    """Begins to use JAX's devices.
+
+    Raises:
+        StudyError: JAX has none, or cannot use those that it was told to.
+    """
+    try:
+        jax.devices()
+    except (
+        Exception
+    ) as error:  # a RuntimeError, or an assertion where the installed jaxlib has no such backend
+        asked: Any = jax.config.jax_platforms  # pyright: ignore[reportAttributeAccessIssue]
+        said = f"{type(error).__name__}: {error}".partition("\n")[0].removesuffix(": ")
+        which, cure = (
+            (f"the platform {asked}", "; JAX_PLATFORMS=cpu takes the CPU") if asked else ("a device", "")
+        )
+        raise StudyError(f"`JAX can use {which}` must hold, but got {said}{cure}") from error
 
 
 def use_cpu_cores() -> int:

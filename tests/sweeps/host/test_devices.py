@@ -88,3 +88,17 @@ def test_whether_jax_is_used_is_told_without_using_it():
     done = printed("import jax; jax.config.update('jax_num_cpu_devices', 3); " + code)
     assert done.stdout == "(False, 3) (False, 3)\n(True, 3)\n", done.stderr
     assert printed(f"{code}; print(jax.local_device_count())").stdout.endswith("\n1\n")
+
+
+def test_a_platform_that_is_not_there_is_said():
+    code = """import jax, sweeps
+from sweeps.host.devices import check_devices
+jax.config.update("jax_platforms", "nowhere")
+try:
+    check_devices()
+except sweeps.StudyError as error:
+    print(error)
+"""
+    found = printed(code).stdout
+    assert found.startswith("`JAX can use the platform nowhere` must hold, but got RuntimeError: ")
+    assert found.endswith("; JAX_PLATFORMS=cpu takes the CPU\n")
