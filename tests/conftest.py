@@ -19,6 +19,8 @@ settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
 
 CACHE = "JAX_COMPILATION_CACHE_DIR"
+# Where the compiler has a choice, half of its time goes into the newer way to emit loops.
+QUICKLY = {"xla_cpu_use_fusion_emitters": "False"}
 
 
 def pytest_configure(config):
@@ -61,8 +63,14 @@ def compiled_quickly():
 
     As long as tests of a file run; nothing compiled so is left for others.
     """
+    from sweeps.engine import compiler, program  # here: types are checked in what is imported after plugins
+
+    options = program.compiler_options
+    quickly = {name: value for name, value in QUICKLY.items() if compiler.is_known(name, value)}
     jax.config.update("jax_disable_most_optimizations", True)
-    yield
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(program, "compiler_options", lambda mesh: options(mesh) | quickly)
+        yield
     jax.config.update("jax_disable_most_optimizations", False)
     jax.clear_caches()
 

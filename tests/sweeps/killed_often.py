@@ -13,6 +13,8 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+import orbax.checkpoint  # noqa: F401
+import pandas  # noqa: F401
 import pyarrow.parquet  # noqa: F401
 
 import sweeps
@@ -104,4 +106,6 @@ if __name__ == "__main__":
     schedule, search, executor, kills = sys.argv[2:]
     if search in ("tpe", "gp"):
         import optuna  # noqa: F401
+    if search == "gp":
+        import torch  # noqa: F401
     print(main(Path(sys.argv[1]), (schedule, search, executor), int(kills)))
