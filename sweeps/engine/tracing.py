@@ -277,7 +277,8 @@ def _check_state(before: Any, after: Any) -> None:
         paths = [{jax.tree_util.keystr(path) for path, _ in leaves} for leaves in (first, second)]
         changed = sorted(paths[0] ^ paths[1])[:3] or "another tree structure"
         raise StudyError(
-            f"`step returns a state of the form that init made` must hold, but got a change in {changed}"
+            f"`step returns a state of the form that init made` must hold, but got a change in {changed}; "
+            f"let init make what step adds, or let step leave it out"
         )
     for (path, old), (_, new) in zip(first, second, strict=True):
         if (jnp.shape(old), jnp.result_type(old)) != (jnp.shape(new), jnp.result_type(new)):

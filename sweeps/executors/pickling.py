@@ -41,7 +41,7 @@ def not_found_again() -> Iterator[ModuleType]:
 def _found(name: str, file: str) -> bool:
     """Whether the import system finds a module in this file."""
     for finder in sys.meta_path:
-        spec = finder.find_spec(name, None)
-        if spec is not None:
+        find_spec = getattr(finder, "find_spec", None)  # which finders of old have not
+        if find_spec is not None and (spec := find_spec(name, None)) is not None:
             return not spec.has_location or Path(str(spec.origin)).resolve() == Path(file).resolve()
     return False

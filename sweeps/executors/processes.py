@@ -75,9 +75,8 @@ class ProcessPool:
     def __init__(self, executor: Processes):
         assert executor.server is not None  # the run has begun
         self.server, self.keys = executor.server, itertools.count()
-        self.whole = (
-            [] if self.server.copied else list(not_found_again())
-        )  # which copies of this process have
+        # Copies of this process have all modules that it has.
+        self.whole = [] if self.server.copied else list(not_found_again())
 
     def room(self) -> int:
         """One worker for each core that this process may use."""

@@ -189,7 +189,9 @@ def save_figures(
     metric = _file_name(results.manifest["metric"])
     drawn: dict[str, Any] = {}
     for field in results.swept:
-        drawn[f"{metric}-against-{_file_name(field)}"] = metric_against_field(results, field)
+        name = f"{metric}-against-{_file_name(field)}"
+        # Where a name is cut to ASCII two fields may share one.
+        drawn[f"{name}-{len(drawn)}" if name in drawn else name] = metric_against_field(results, field)
     drawn["learning-curves"] = learning_curves(results)
     paths = []
     # Type 42 is TrueType, which journals ask for; without a date, the same figure is the same file.

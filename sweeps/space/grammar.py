@@ -37,7 +37,7 @@ def as_domain(value: Any, field: str = "") -> Domain:
     """Reads what a person may write for a field: a domain, its text, a list, or one value.
 
     Args:
-        value: a domain, a `range`, a string of the grammar, a sequence of values, or one value.
+        value: a domain, a `range`, a string of the grammar, a sequence or an array of values, or one value.
         field: the field's name, for the message.
 
     Raises:
@@ -57,10 +57,8 @@ def as_domain(value: Any, field: str = "") -> Domain:
             return value
         if isinstance(value, range):
             return whole_range(value.start, value.stop, value.step)
-        if isinstance(value, np.ndarray):
-            value = value.tolist()
-        if isinstance(value, np.generic):
-            value = value.item()
+        if hasattr(value, "__array__") and not isinstance(value, type):  # of NumPy, of JAX, or a column
+            value = np.asarray(value).tolist()
         listed = isinstance(value, Sequence) and not isinstance(value, str)
         return grid(*value) if listed else grid(value)
     except StudyError as error:

@@ -654,6 +654,14 @@ def test_figures_for_a_paper(tmp_path):
         save_figures(results, tmp_path / "nowhere")
 
 
+def test_every_field_has_a_figure_where_file_names_are_ascii(tmp_path, monkeypatch):
+    levels = {"größe": [0.0, 1.0], "grüße": [0.0, 1.0]}
+    results = run_of(dict.fromkeys(levels, "linspace(0, 1, 2)"), 2, levels=levels)
+    monkeypatch.setattr(sys, "getfilesystemencoding", lambda: "ascii")
+    save_figures(results, tmp_path)
+    assert len(list(tmp_path.glob("*.png"))) == 3
+
+
 @pytest.mark.parametrize(
     "name", ["all diverged", "one seed", "one alpha", "only seeds", "unfinished", "nothing done"]
 )

@@ -1,6 +1,8 @@
 import enum
 
+import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -200,8 +202,10 @@ def test_wrong_text_says_what_must_hold(source, message):
 
 def test_what_a_person_may_write_in_python():
     assert as_domain(range(3)) == range(3)
-    assert as_domain(np.array([0.0, 0.5])) == space.grid(0.0, 0.5)
-    assert as_domain(np.float64(0.5)) == space.grid(0.5)
+    for kind in (np.array, jnp.array, pd.Series):
+        assert as_domain(kind([0.0, 0.5])) == space.grid(0.0, 0.5)
+    assert as_domain(jnp.float32(0.5)) == as_domain(np.float64(0.5)) == space.grid(0.5)
+    assert as_domain(np.ndarray) == space.grid(np.ndarray)  # a class is a value
     assert as_domain((1, 2)) == space.grid(1, 2)
     assert as_domain([[1, 2], (3,)]) == space.grid((1, 2), (3,))
     assert as_domain(Rule.sgd) == as_domain([Rule.sgd]) == space.grid(Rule.sgd)
