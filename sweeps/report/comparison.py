@@ -40,6 +40,8 @@ def answer(found: Comparison, first: str, second: str) -> list[str]:
         lead = f"{title(found.metric)} of {first} and of {second} cannot be told apart {over}: "
         lead += f"{difference(*mean.interval)}{unit}."
     said = [lead, *_selected(found, first, second)]
+    if found.steps[0] != found.steps[1]:
+        said.append(f"{first} trains for {count(found.steps[0], 'step')}, {second} for {found.steps[1]:,}.")
     if mean.seeds < 4:
         said.append(f"{count(mean.seeds, found.over)} make an interval that is not to be relied on.")
     if mean.smallest > 0:  # of which there is none where all seeds agree

@@ -54,6 +54,7 @@ class Comparison(NamedTuple):
         over: what differences are over, `seed` or `fold`.
         extent: the least and the largest final value of the metric in either.
         select: which evaluation members of the first and of the second are scored by, `last` or `best`.
+        steps: how many the members of the first and of the second are trained for.
     """
 
     metric: str
@@ -67,6 +68,7 @@ class Comparison(NamedTuple):
     over: str = "seed"
     extent: tuple[float, float] = (math.nan, math.nan)
     select: tuple[str, str] = ("last", "last")
+    steps: tuple[int, int] = (0, 0)
 
 
 def compare(first: Results, second: Results, metric: str | None = None) -> Comparison:
@@ -130,7 +132,8 @@ def compare(first: Results, second: Results, metric: str | None = None) -> Compa
     values = np.concatenate([each.final(metric) for each in (first, second)])
     extent = float(np.nanmin(values)), float(np.nanmax(values))
     select = first.manifest.get("select", "last"), second.manifest.get("select", "last")
-    return Comparison(metric, mode, common, found, overall, lost, ours, theirs, drawn, extent, select)
+    steps = first.manifest["steps"], second.manifest["steps"]
+    return Comparison(metric, mode, common, found, overall, lost, ours, theirs, drawn, extent, select, steps)
 
 
 def _told(found: list[Difference]) -> list[Difference]:

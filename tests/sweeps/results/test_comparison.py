@@ -138,6 +138,13 @@ def test_the_best_of_evaluations_is_said_to_be_that():
     assert mixed in " ".join(page.answer(compare(best, last), "new", "old"))
 
 
+def test_other_numbers_of_steps_are_said():
+    short, long = whole(), whole(steps=2000)
+    assert "trains for" not in " ".join(page.answer(compare(short, short), "old", "new"))
+    said = page.answer(compare(short, long), "old", "new")
+    assert "old trains for 100 steps, new for 2,000." in said
+
+
 def test_what_is_said_and_drawn(tmp_path):
     first, second = whole(), moved(whole(), 0.05)
     found = compare(first, second)
