@@ -4,6 +4,7 @@ It leaves `DIR/whole`, which nothing interrupted, and `DIR/run`, and prints how 
 process never uses JAX, so that each attempt is forked off it and imports nothing.
 """
 
+import importlib
 import os
 import random
 import shutil
@@ -107,5 +108,5 @@ if __name__ == "__main__":
     if search in ("tpe", "gp"):
         import optuna  # noqa: F401
     if search == "gp":
-        import torch  # noqa: F401
+        importlib.import_module("torch")
     print(main(Path(sys.argv[1]), (schedule, search, executor), int(kills)))
