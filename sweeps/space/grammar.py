@@ -57,7 +57,7 @@ def as_domain(value: Any, field: str = "") -> Domain:
             return value
         if isinstance(value, range):
             return whole_range(value.start, value.stop, value.step)
-        if hasattr(value, "__array__") and not isinstance(value, type):  # of NumPy, of JAX, or a column
+        if hasattr(type(value), "__array__"):  # of NumPy, of JAX, or a column
             value = np.asarray(value).tolist()
         listed = isinstance(value, Sequence) and not isinstance(value, str)
         return grid(*value) if listed else grid(value)
