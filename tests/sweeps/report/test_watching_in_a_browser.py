@@ -1,4 +1,4 @@
-"""`sweeps watch` in headless Chromium, through a run of about a minute; two to three minutes on two cores.
+"""`sweeps watch` in headless Chromium, through a run of half a minute; one to two minutes on two cores.
 
 It takes what `test_in_a_browser` takes. Set REPORT_SCREENSHOTS to a folder to keep the screenshots, and look
 at them.
@@ -83,7 +83,7 @@ def test_a_run_is_watched_from_its_plan_to_its_end(tmp_path, executor):
     folder = Path(os.environ.get("REPORT_SCREENSHOTS") or tmp_path)
     folder.mkdir(parents=True, exist_ok=True)
     out = tmp_path / "run"
-    words = ["--members-per-chunk", "8", "--steps", "6000", "--executor", executor, "--out", str(out)]
+    words = ["--members-per-chunk", "8", "--steps", "3000", "--executor", executor, "--out", str(out)]
     training = command("run", *STUDY, *words, "--quiet")
     browser = new_browser(", EXCLUDE 127.0.0.1")
     watching = None
