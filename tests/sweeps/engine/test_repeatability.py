@@ -10,7 +10,7 @@ from sweeps.members.population import populate, traced_columns
 from tests.benchmarks import networks
 from tests.sweeps import tiny_networks
 
-CALLS = 150
+CALLS = 300
 # The benchmarks' networks, members and steps of a call, and the loop that they are planned with.
 PROGRAMS = {
     "mlp": (lambda: networks.study_of(networks.WORK["mlp"]), 8, 4, "scan"),
