@@ -84,8 +84,8 @@ def test_a_run_is_watched_from_its_plan_to_its_end(tmp_path, executor):
     folder.mkdir(parents=True, exist_ok=True)
     out = tmp_path / "run"
     words = ["--members-per-chunk", "8", "--steps", "3000", "--executor", executor, "--out", str(out)]
+    browser = new_browser(", EXCLUDE 127.0.0.1")  # first: where there is none, nothing is left behind
     training = command("run", *STUDY, *words, "--quiet")
-    browser = new_browser(", EXCLUDE 127.0.0.1")
     watching = None
     try:
         end = time.monotonic() + 60
